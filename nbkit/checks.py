@@ -1,0 +1,73 @@
+"""Small checks of arguments, shared by every module: each says what was given and expected."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+VOID = 255  # the label that counts nowhere
+
+
+def fraction(name: str, value: float, *, low_open: bool = False, high_open: bool = False) -> float:
+    """Return ``value`` as a float in [0, 1], or in the half-open or open interval asked for.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number of that interval.
+    """
+    interval = f"{'(' if low_open else '['}0, 1{')' if high_open else ']'}"
+    number = finite(name, value)
+    if not 0 <= number <= 1 or (low_open and number == 0) or (high_open and number == 1):
+        raise ValueError(f"{name} must be in {interval}, got {value!r}")
+    return number
+
+
+def finite(name: str, value: float, *, above: float = -math.inf) -> float:
+    """Return ``value`` as a finite float greater than ``above``; ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value) or value <= above:
+        bound = "" if above == -math.inf else f" greater than {above:g}"
+        raise ValueError(f"{name} must be a finite number{bound}, got {value!r}")
+    return float(value)
+
+
+def count(name: str, value: int, *, least: int = 1) -> int:
+    """Return ``value`` as an int of at least ``least``; ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
+
+
+def choice(name: str, value: str, allowed: Iterable[str]) -> str:
+    """Return ``value`` if it is one of ``allowed``; ValueError that lists them otherwise."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    return value
+
+
+def labels(
+    values: np.ndarray, num_classes: int | None = None, *, name: str = "labels"
+) -> np.ndarray:
+    """Return a 1-D integer array of labels 0..num_classes-1, or 255 for void.
+
+    Raises
+    ------
+    ValueError
+        For another shape or dtype, an empty array, or a label outside the range.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(
+            f"{name} must be a non-empty vector of unit labels, got shape {array.shape}"
+        )
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be integers, got dtype {array.dtype}")
+    top = VOID if num_classes is None else count("num_classes", num_classes, least=2) - 1
+    outside = (array != VOID) & ((array < 0) | (array > top))
+    if outside.any():
+        bad = np.unique(array[outside])[:5].tolist()
+        raise ValueError(f"{name} must be in 0..{top} or {VOID} (void), got {bad}")
+    return array

@@ -1,0 +1,23 @@
+"""The experiments of the study: each turns runs into results.
+
+An experiment is a module with a ``Run`` subclass, ``grid(preset)``, which lists the runs that the
+notebooks show, and ``compute(runs, device)``, which trains runs that share their ``stack()``.
+"""
+
+import importlib
+from types import ModuleType
+
+from nbkit import checks
+from nbkit.runs import Run
+
+NAMES = ("moons", "classification")
+
+
+def module(name: str) -> ModuleType:
+    """Return the module of an experiment by its name."""
+    return importlib.import_module(f"nbkit.experiments.{checks.choice('experiment', name, NAMES)}")
+
+
+def compute(runs: list[Run], device: str) -> list[dict | Exception]:
+    """Train runs of one stack; a result or the reason of failure for each, in order."""
+    return module(runs[0].experiment).compute(runs, device)

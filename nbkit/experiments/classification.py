@@ -1,0 +1,332 @@
+"""The draft's section 5 on images: which loss learns from positives of which only some are labelled?
+
+One protocol for all rows of Table 2: the same network, schedule, mask and held-out examples for a
+seed, whatever the loss. A tenth of the noisy training set is held out for selection.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from nbkit import checks, data, losses, metrics, models, noise, rng, runs, train
+from nbkit.checks import VOID
+from nbkit.data.split import Split
+
+ANNOTATIONS = ("Complete", "P+N", "P+U")
+DATASETS = ("digits",)
+CRITERIA = ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle", "test")
+HELD_OUT = 0.1
+STACK_LIMIT = 50  # networks trained at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationRun(runs.Run):
+    """One classifier on one annotation of a data set.
+
+    Parameters
+    ----------
+    dataset : {"digits"}
+    annotation : {"Complete", "P+N", "P+U"}
+        Every label; a share ``kept`` of all examples, rightly labelled; or all examples, the labels
+        of a share 1 - ``kept`` of the positives missing.
+    kept : float
+        In (0, 1].
+    loss : str
+        Name, or name(key=value, ...), as in ``losses.parse``; ``kept``, ``prior`` and
+        ``num_classes`` are the true ones unless the text says otherwise.
+    weight_ratio : float
+        w_U / w_P, for the separable losses.
+    fade_in : bool
+        Whether cross-entropy fades into the loss (``losses.FadeIn``).
+    dropout : float
+        Share of hidden units dropped; the draft's DropoutReg is cross-entropy with more of it.
+    epochs, batch_size : int
+    learning_rate : float
+        Peak of the one-cycle schedule.
+    seed : int
+        Draws annotation, held-out examples, initial weights, batches and dropout.
+    """
+
+    experiment: ClassVar[str] = "classification"
+    version: ClassVar[int] = 1
+    dataset: str = "digits"
+    annotation: str = "P+U"
+    kept: float = 0.5
+    loss: str = "cross_entropy"
+    weight_ratio: float = 1.0
+    fade_in: bool = False
+    dropout: float = 0.1
+    epochs: int = 60
+    batch_size: int = 128
+    learning_rate: float = 1e-2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("dataset", self.dataset, DATASETS)
+        checks.choice("annotation", self.annotation, ANNOTATIONS)
+        checks.fraction("kept", self.kept, low_open=True)
+        losses.parse(self.loss)
+        checks.finite("weight_ratio", self.weight_ratio, above=0)
+        checks.fraction("dropout", self.dropout, high_open=True)
+        checks.count("epochs", self.epochs)
+        checks.count("batch_size", self.batch_size)
+        checks.finite("learning_rate", self.learning_rate, above=0)
+
+    def data_fingerprint(self) -> str:
+        return load(self.dataset).fingerprint
+
+    def stack(self) -> tuple:
+        free = ("annotation", "weight_ratio", "seed")
+        return tuple(value for name, value in self.parameters.items() if name not in free)
+
+
+def load(dataset: str) -> Split:
+    """Return a data set by name."""
+    checks.choice("dataset", dataset, DATASETS)
+    return data.digits()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 2: what is annotated, and what is trained on it."""
+
+    annotation: str = "P+U"
+    loss: str = "cross_entropy"
+    weight_ratio: float = 1.0
+    fade_in: bool = False
+    dropout: float = 0.1
+
+
+DRAFT_ROWS = (
+    "Complete",
+    "P+N",
+    "CrossEntropy",
+    "Weighted",
+    "Exponential",
+    "BootstrapHard",
+    "DropoutReg",
+)
+
+
+def rows(kept: float = 0.5, prior: float = 0.5) -> dict[str, Row]:
+    """Return the rows of the extended Table 2; the first seven are the draft's.
+
+    Every row that weighs its classes at all uses the balanced ratio labelled / unlabelled =
+    prior kept / (1 - prior kept), unless its name says otherwise.
+
+    Parameters
+    ----------
+    kept, prior : float
+        Labelled share of the positives, and their share of all examples.
+    """
+    balanced = round(losses.balanced_ratio(prior, kept), 4)
+    bayes = round(losses.bayes_ratio("exponential", kept), 4)
+    return {
+        "Complete": Row("Complete"),
+        "P+N": Row("P+N"),
+        "CrossEntropy": Row(),
+        "Weighted": Row(loss="weighted", weight_ratio=balanced),
+        "Exponential": Row(loss="exponential", weight_ratio=balanced),
+        "BootstrapHard": Row(loss="bootstrap_hard", weight_ratio=balanced),
+        "DropoutReg": Row(dropout=0.5),
+        "Weighted, half": Row(loss="weighted", weight_ratio=balanced / 2),
+        "Exponential, r = 1": Row(loss="exponential"),
+        "Exponential, r = 1, fade-in": Row(loss="exponential", fade_in=True),
+        "Exponential, Bayes r": Row(loss="exponential", weight_ratio=bayes),
+        "Exponential, fade-in": Row(loss="exponential", weight_ratio=balanced, fade_in=True),
+        "BootstrapHard, as run": Row(loss="bootstrap_hard_as_run", weight_ratio=balanced),
+        "BootstrapSoft": Row(loss="bootstrap_soft", weight_ratio=balanced),
+        "EntropyMin": Row(loss="entropy_min", weight_ratio=balanced),
+        "GCE, r = 1": Row(loss="gce"),
+        "GCE": Row(loss="gce", weight_ratio=balanced),
+        "SymmetricCE": Row(loss="symmetric_ce", weight_ratio=balanced),
+        "Forward": Row(loss="forward"),
+        "Backward": Row(loss="backward"),
+        "NoiseLayer": Row(loss="noise_layer"),
+        "uPU": Row(loss="upu"),
+        "nnPU": Row(loss="nnpu"),
+        "VPU": Row(loss="vpu"),
+        "Dist-PU": Row(loss="dist_pu"),
+    }
+
+
+def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
+    """Return the runs of the extended Table 2 by (row, seed): half of the positives labelled."""
+    size = runs.sizes(preset, "classification")
+    return {
+        (name, seed): ClassificationRun(
+            dataset=size["dataset"],
+            kept=1.0 if row.annotation == "Complete" else 0.5,
+            epochs=size["epochs"],
+            seed=seed,
+            **vars(row),
+        )
+        for name, row in rows().items()
+        for seed in range(size["seeds"])
+    }
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """The labels of a run, and which examples train and which select.
+
+    Attributes
+    ----------
+    observed : (N,) int64 array
+        Labels after the annotation, 255 where an example is not annotated.
+    transition : (C, C) array
+        Realised from true to observed classes.
+    held_out : (N,) bool array
+        The tenth that is kept for selection.
+    """
+
+    observed: np.ndarray
+    transition: np.ndarray
+    held_out: np.ndarray
+
+
+def annotate(run: ClassificationRun, true: np.ndarray) -> Annotated:
+    """Draw the observed labels and the held-out examples of a run from its seed."""
+    draw = rng.generator(run.seed, "annotation")
+    if run.annotation == "Complete" or run.kept == 1:
+        transition = noise.transition_matrix(true, true, int(true.max()) + 1)
+        observed = true
+    elif run.annotation == "P+N":
+        noisy = noise.subsample(true, run.kept, rng=draw)
+        observed, transition = noisy.labels, noisy.transition
+    else:
+        noisy = noise.missing(true, 1 - run.kept, rng=draw)
+        observed, transition = noisy.labels, noisy.transition
+    order = rng.generator(run.seed, "held out").permutation(len(true))
+    held_out = np.zeros(len(true), dtype=bool)
+    held_out[order[: round(HELD_OUT * len(true))]] = True
+    return Annotated(observed, transition, held_out)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A stack of trained classifiers.
+
+    Attributes
+    ----------
+    model : models.MLP
+    split : data.split.Split
+    annotated : list of Annotated
+    history : train.History
+    loss : losses.Loss
+    """
+
+    model: models.MLP
+    split: Split
+    annotated: list[Annotated]
+    history: train.History
+    loss: losses.Loss
+
+
+def fit(stack: list[ClassificationRun], device: str = "cpu") -> Trained:
+    """Train runs that share ``stack()`` as one stack, scoring every epoch."""
+    first, split = stack[0], load(stack[0].dataset)
+    classes, true = len(split.classes), split.train_labels
+    annotated = [annotate(run, true) for run in stack]
+    held = np.stack([np.flatnonzero(part.held_out) for part in annotated])
+    targets = np.stack([np.where(part.held_out, VOID, part.observed) for part in annotated])
+    held_observed = np.stack([part.observed[i] for part, i in zip(annotated, held, strict=True)])
+    inputs = torch.from_numpy(split.train_inputs).to(device)
+    test_inputs = torch.from_numpy(split.test_inputs).to(device)
+    held_inputs = inputs[torch.from_numpy(held).to(device)]
+    sizes = (inputs.shape[1], 128, 64, classes)
+    model = models.MLP(sizes, [run.seed for run in stack], dropout=first.dropout).to(device)
+    loss = losses.build(first.loss, kept=first.kept, prior=split.prior, num_classes=classes)
+    loss = (losses.FadeIn(loss) if first.fade_in else loss).to(device)
+
+    def score(epoch: int) -> dict[str, torch.Tensor]:
+        test = probabilities(model, test_inputs.expand(len(stack), -1, -1))
+        selection = probabilities(model, held_inputs)
+        guess = selection.argmax(-1)
+        scores = {
+            "confusion": metrics.confusion_matrix(split.test_labels, test.argmax(-1), classes),
+            "oracle": (guess == true[held]).mean(-1),
+            "proxy_accuracy": metrics.proxy_accuracy(guess, held_observed, split.prior),
+            "pu_auc": _pu_auc(selection, held_observed, split.prior),
+        }
+        return {name: torch.as_tensor(value) for name, value in scores.items()}
+
+    history = train.fit(
+        model,
+        inputs,
+        torch.from_numpy(targets).to(device),
+        loss,
+        epochs=first.epochs,
+        batch_size=first.batch_size,
+        learning_rate=first.learning_rate,
+        schedule="one_cycle",
+        weight_ratio=torch.tensor([run.weight_ratio for run in stack], device=device),
+        on_epoch=score,
+    )
+    return Trained(model, split, annotated, history, loss)
+
+
+@torch.no_grad()
+def probabilities(model: models.MLP, inputs: torch.Tensor) -> np.ndarray:
+    """Return the class probabilities, (S, N, C) float64, of (S, N, F) inputs."""
+    return model(inputs).double().softmax(-1).cpu().numpy()
+
+
+def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exception]:
+    """Train a stack and score it under every selection criterion; see ``experiments.compute``."""
+    trained = fit(stack, device)
+    epochs = trained.history.epochs
+    series = {name: torch.stack([e[name] for e in epochs], 1).numpy() for name in epochs[0]}
+    series["loss"] = torch.stack(trained.history.losses, 1).numpy()
+    test_inputs = torch.from_numpy(trained.split.test_inputs).to(device)
+    final = probabilities(trained.model, test_inputs.expand(len(stack), -1, -1))
+    results = []
+    for i in range(len(stack)):
+        if i in trained.history.diverged:
+            epoch = trained.history.diverged[i]
+            results.append(train.TrainingError(train.divergence(epoch, trained.loss)))
+        else:
+            own = {name: values[i] for name, values in series.items()}
+            results.append(_result(own, final[i], trained.split, trained.annotated[i]))
+    return results
+
+
+def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated) -> dict:
+    """Metrics by criterion, curves and the rest of one run, from its series over epochs."""
+    confusion = series["confusion"]
+    test = metrics.classification(confusion) | metrics.detection(confusion)
+    picks = {
+        "last": [len(confusion) - 1],
+        "last_3": list(range(max(0, len(confusion) - 3), len(confusion))),
+        "proxy_accuracy": [int(series["proxy_accuracy"].argmax())],
+        "pu_auc": [int(series["pu_auc"].argmax())],
+        "oracle": [int(series["oracle"].argmax())],
+        "test": [int(test["accuracy"].argmax())],
+    }
+    scores = {
+        criterion: {name: float(values[epochs].mean()) for name, values in test.items()}
+        | {"epoch": epochs[-1] + 1}
+        for criterion, epochs in picks.items()
+    }
+    correct = final.argmax(-1) == split.test_labels
+    scores["last"] |= {
+        "auc": float(metrics.auc(1 - final[:, 0], split.test_labels > 0)),
+        "calibration_error": metrics.calibration_error(final.max(-1), correct),
+    }
+    names = ("loss", "proxy_accuracy", "pu_auc", "oracle")
+    return {
+        "metrics": scores,
+        "curves": {name: np.round(series[name], 4) for name in names}
+        | {name: np.round(test[name], 4) for name in ("accuracy", "f1")},
+        "confusion": confusion[-1],
+        "transition": annotated.transition,
+    }
+
+
+def _pu_auc(selection: np.ndarray, observed: np.ndarray, prior: float) -> np.ndarray:
+    """PU-AUC of each network; examples that are not annotated (P+N) count nowhere."""
+    scores = 1 - selection[..., 0]
+    pairs = zip(scores, observed, strict=True)
+    return np.array([metrics.pu_auc(s[o != VOID], o[o != VOID], prior) for s, o in pairs])

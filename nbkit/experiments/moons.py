@@ -1,0 +1,168 @@
+"""The draft's Figure 3 and the author's sweep: a 2-8-8-2 network on two moons."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from nbkit import checks, data, losses, metrics, models, noise, rng, runs, train
+from nbkit.data.split import Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoonsRun(runs.Run):
+    """One network on one draw of the moons.
+
+    Parameters
+    ----------
+    loss : str
+        Name, or name(key=value, ...), as in ``losses.parse``.
+    kept : float
+        Share of positives that keep their label, in (0, 1].
+    weight_ratio : float
+        w_U / w_P.
+    noise : float
+        Standard deviation of the points.
+    epochs : int
+    learning_rate : float
+    seed : int
+        Draws points, mask, initial weights and batches.
+    """
+
+    experiment: ClassVar[str] = "moons"
+    version: ClassVar[int] = 1
+    loss: str = "cross_entropy"
+    kept: float = 0.5
+    weight_ratio: float = 1.0
+    noise: float = 0.2
+    epochs: int = 200
+    learning_rate: float = 5e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        losses.parse(self.loss)
+        checks.fraction("kept", self.kept, low_open=True)
+        checks.finite("weight_ratio", self.weight_ratio, above=0)
+        checks.finite("noise", self.noise, above=-1e-12)
+        checks.count("epochs", self.epochs)
+        checks.finite("learning_rate", self.learning_rate, above=0)
+
+    def data_fingerprint(self) -> str:
+        return "make_moons-1"
+
+    def stack(self) -> tuple:
+        return self.loss, self.epochs, self.learning_rate
+
+
+STACK_LIMIT = 255  # networks trained at once: the arithmetic then outweighs the overhead of a step
+BATCH_SIZE = 100
+SIZES = (2, 8, 8, 2)
+
+# the author's sweep (file train_moons.py of 2017-06-19): loss, weighting, learning rate, epochs
+PROTOCOL = {
+    "CrossEntropy": ("cross_entropy", None, 5e-3, 100),
+    "Balanced CE": ("cross_entropy", 1.0, 5e-3, 100),
+    "Weighted": ("weighted", 0.5, 5e-3, 100),
+    "BootstrapHard": ("bootstrap_hard", 1.0, 1e-2, 200),
+    "Exponential": ("exponential", None, 5e-3, 200),
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A stack of trained networks with what each was given.
+
+    Attributes
+    ----------
+    model : models.MLP
+    splits : list of Split
+        The data of each network.
+    observed : (S, N) int64 tensor
+        The labels it saw.
+    loss : losses.Loss
+    history : train.History
+    """
+
+    model: models.MLP
+    splits: list[Split]
+    observed: torch.Tensor
+    loss: losses.Loss
+    history: train.History
+
+
+def named(row: str, *, kept: float, seed: int = 0, epoch_share: float = 1.0) -> MoonsRun:
+    """Return a run of the author's protocol; ``row`` is a key of ``PROTOCOL``."""
+    checks.choice("row", row, PROTOCOL)
+    loss, balance, learning_rate, epochs = PROTOCOL[row]
+    balanced = losses.balanced_ratio(0.5, kept)
+    ratio = 1.0 if balance is None else round(balance * balanced, 4)
+    return MoonsRun(
+        loss=loss,
+        kept=kept,
+        weight_ratio=ratio,
+        learning_rate=learning_rate,
+        epochs=max(1, round(epoch_share * epochs)),
+        seed=seed,
+    )
+
+
+def grid(preset: str) -> dict[tuple[str, float, int], MoonsRun]:
+    """Return the runs of the sweep by (row, kept, seed)."""
+    size = runs.sizes(preset, "moons")
+    return {
+        (row, kept, seed): named(row, kept=kept, seed=seed, epoch_share=size["epoch_share"])
+        for row in PROTOCOL
+        for kept in size["kept"]
+        for seed in range(size["repeats"])
+    }
+
+
+def fit(stack: list[MoonsRun], device: str = "cpu") -> Trained:
+    """Train runs that share ``stack()`` as one stack."""
+    first = stack[0]
+    splits = [data.moons(run.seed, noise=run.noise) for run in stack]
+    observed = np.stack([_observe(run, split) for run, split in zip(stack, splits, strict=True)])
+    targets = torch.from_numpy(observed).to(device)
+    inputs = torch.from_numpy(np.stack([split.train_inputs for split in splits])).to(device)
+    model = models.MLP(SIZES, [run.seed for run in stack], bias_std=1.0).to(device)
+    loss = losses.build(first.loss, kept=first.kept, prior=0.5, num_classes=2).to(device)
+    ratio = torch.tensor([run.weight_ratio for run in stack], device=device)
+    history = train.fit(
+        model,
+        inputs,
+        targets,
+        loss,
+        epochs=first.epochs,
+        batch_size=BATCH_SIZE,
+        learning_rate=first.learning_rate,
+        weight_ratio=ratio,
+    )
+    return Trained(model, splits, targets, loss, history)
+
+
+def compute(stack: list[MoonsRun], device: str) -> list[dict | Exception]:
+    """Train a stack and score every network on its test points; see ``experiments.compute``."""
+    trained = fit(stack, device)
+    inputs = np.stack([split.test_inputs for split in trained.splits])
+    true = np.stack([split.test_labels for split in trained.splits])
+    with torch.no_grad():
+        logits = trained.model(torch.from_numpy(inputs).to(device)).cpu().double().numpy()
+    results = []
+    for i in range(len(stack)):
+        if i in trained.history.diverged:
+            epoch = trained.history.diverged[i]
+            results.append(train.TrainingError(train.divergence(epoch, trained.loss)))
+            continue
+        predicted = logits[i].argmax(-1)
+        scores = metrics.detection(metrics.confusion_matrix(true[i], predicted, 2))
+        scores["auc"] = metrics.auc(logits[i, :, 1] - logits[i, :, 0], true[i] == 1)
+        results.append({"metrics": {"last": scores}})
+    return results
+
+
+def _observe(run: MoonsRun, split: Split) -> np.ndarray:
+    if run.kept == 1:
+        return split.train_labels
+    mask = rng.generator(run.seed, "annotation")
+    return noise.missing(split.train_labels, 1 - run.kept, rng=mask).labels

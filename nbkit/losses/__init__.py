@@ -1,0 +1,133 @@
+"""Every loss and risk of the study, and the closed-form thresholds.
+
+``create(name, **hyper)`` makes a module: ``loss(logits, target) -> scalar`` with logits (B, C, ...)
+and target (B, ...), class 0 negative or unlabelled, 255 void; the mean over the non-void positions.
+Separable losses also have ``loss.per_example(logits, target)``.
+"""
+
+import ast
+import inspect
+
+from nbkit import checks
+from nbkit.losses import risks, separable
+from nbkit.losses.base import FadeIn, Loss
+from nbkit.losses.thresholds import balanced_ratio, bayes_ratio, threshold
+
+__all__ = [
+    "FadeIn",
+    "Loss",
+    "balanced_ratio",
+    "bayes_ratio",
+    "build",
+    "create",
+    "names",
+    "parse",
+    "threshold",
+    "with_balance",
+]
+
+LOSSES: dict[str, type[Loss]] = {
+    "cross_entropy": separable.CrossEntropy,
+    "weighted": separable.Weighted,
+    "exponential": separable.Exponential,
+    "bootstrap_hard": separable.BootstrapHard,
+    "bootstrap_hard_as_run": separable.BootstrapHardAsRun,
+    "bootstrap_soft": separable.BootstrapSoft,
+    "entropy_min": separable.EntropyMin,
+    "gce": separable.GCE,
+    "symmetric_ce": separable.SymmetricCE,
+    "forward": separable.Forward,
+    "backward": separable.Backward,
+    "noise_layer": separable.NoiseLayer,
+    "upu": risks.UPU,
+    "nnpu": risks.NNPU,
+    "vpu": risks.VPU,
+    "dist_pu": risks.DistPU,
+}
+
+
+def names() -> list[str]:
+    """Return the name of every loss."""
+    return list(LOSSES)
+
+
+def create(name: str, **hyper) -> Loss:
+    """Make a loss.
+
+    Parameters
+    ----------
+    name : str
+        One of ``names()``.
+    **hyper
+        Its hyper-parameters; the docstring of its class tells them.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or hyper-parameter, or a value outside its range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = create("exponential")
+    >>> round(loss(torch.tensor([[0.0, 0.0]]), torch.tensor([0])).item(), 3)  # 1 - p_0
+    0.5
+    """
+    kind = LOSSES[checks.choice("loss", name, LOSSES)]
+    accepted = inspect.signature(kind).parameters
+    unknown = set(hyper) - set(accepted)
+    if unknown:
+        raise ValueError(
+            f"{name} takes no {', '.join(sorted(unknown))}; it takes {', '.join(accepted)}"
+        )
+    needed = [key for key, p in accepted.items() if p.default is p.empty and key not in hyper]
+    if needed:
+        raise ValueError(f"{name} needs {', '.join(needed)}")
+    return kind(**hyper)
+
+
+def parse(spec: str) -> tuple[str, dict]:
+    """Split a loss written as text, such as ``gce(q=0.5)``, into its name and hyper-parameters.
+
+    Examples
+    --------
+    >>> parse("nnpu(variant='clamp', gamma=0.5)")
+    ('nnpu', {'variant': 'clamp', 'gamma': 0.5})
+    """
+    try:
+        node = ast.parse(spec.strip(), mode="eval").body
+        if isinstance(node, ast.Call) and not node.args:
+            hyper = {key.arg: ast.literal_eval(key.value) for key in node.keywords}
+            return checks.choice("loss", node.func.id, LOSSES), hyper
+        return checks.choice("loss", node.id, LOSSES), {}
+    except (AttributeError, SyntaxError, TypeError) as error:
+        message = f"write a loss as name or name(key=value, ...), got {spec!r}"
+        raise ValueError(message) from error
+
+
+def build(
+    spec: str, *, kept: float, prior: float, num_classes: int, weight_ratio: float = 1.0
+) -> Loss:
+    """Make the loss of a run from its text, filling in what the text leaves open.
+
+    ``gce(q=0.5)`` is taken as it stands; a loss that needs ``kept``, ``prior`` or ``num_classes``
+    and does not name it gets the true value given here; a separable loss gets the weight ratio.
+    """
+    name, hyper = parse(spec)
+    accepted = inspect.signature(LOSSES[name]).parameters
+    known = {"kept": kept, "prior": prior, "num_classes": num_classes, "weight_ratio": weight_ratio}
+    return create(name, **{key: known[key] for key in known if key in accepted} | hyper)
+
+
+def with_balance(loss: Loss, weight_ratio: float) -> Loss:
+    """Set the class weights of a separable loss to the ratio w_U / w_P, and return the loss.
+
+    Raises
+    ------
+    ValueError
+        For a PU risk, which is balanced by its prior, or a ratio that is not positive.
+    """
+    if not loss.separable:
+        raise ValueError(f"{type(loss).__name__} is a PU risk: set its prior, not a weight ratio")
+    loss.weight_ratio = checks.finite("weight_ratio", weight_ratio, above=0)
+    return loss

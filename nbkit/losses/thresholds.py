@@ -1,0 +1,147 @@
+"""The threshold calculus: which posterior does a loss call positive?
+
+A network that minimises the expected loss at every point predicts "positive" where eta = P(Y=1|x)
+reaches a threshold t that the loss, the labelled fraction c (``kept``) and the weight ratio
+r = w_U / w_P fix beforehand. Bayes' decision is t = 1/2.
+"""
+
+import numpy as np
+
+from nbkit import checks
+from nbkit.losses.risks import SETTINGS
+
+# a point with a = c eta of label mass P and 1 - a of U is called positive where a > s r (1 - a)
+SHARE_OF_U = {
+    "cross_entropy": 1.0,
+    "weighted": 1.0,
+    "gce": 1.0,
+    "symmetric_ce": 1.0,
+    "bootstrap_soft": 1.0,
+    "bootstrap_hard_as_run": 1.0,
+    "entropy_min": 1.0,
+    "exponential": 0.5,
+}
+CORRECTED = ("forward", "backward")
+RISKS = ("upu", "nnpu")
+
+
+def threshold(
+    name: str,
+    *,
+    kept: float,
+    weight_ratio: float = 1.0,
+    beta: float = 0.5,
+    prior: float | None = None,
+    assumed_prior: float | None = None,
+    setting: str = "one_sample",
+    pooled: bool = True,
+    posterior: np.ndarray | None = None,
+) -> float:
+    """Return the posterior from which a loss predicts "positive", for SCAR labels.
+
+    Parameters
+    ----------
+    name : str
+        A loss of ``losses.names()``.
+    kept : float
+        c = P(labelled | positive), in (0, 1].
+    weight_ratio : float
+        r = w_U / w_P, for the separable losses.
+    beta : float
+        Of ``bootstrap_hard``.
+    prior, assumed_prior : float, optional
+        True share of positives and the one that the risk was given (the same by default); for
+        ``upu``, ``nnpu`` and ``dist_pu``.
+    setting : {"one_sample", "two_sample"}
+        How the data were drawn; for ``upu`` and ``nnpu``.
+    pooled : bool
+        Whether the risk pools P and U in the one-sample setting, as ours do. False gives the
+        threshold of a two-sample estimator fed with one-sample data.
+    posterior : (N,) float array, optional
+        Posteriors of a sample of the population: Dist-PU matches a count, so that its threshold
+        depends on their distribution.
+
+    Returns
+    -------
+    float
+        May exceed 1: then nothing is ever called positive.
+
+    Raises
+    ------
+    ValueError
+        For an unknown loss, one without a closed form (``noise_layer``), or a missing argument.
+
+    Notes
+    -----
+    Cross-entropy and every loss of the same form on both classes: t = r / (c (1 + r)). Exponential:
+    r / (c (2 + r)). Hard bootstrapping of U: beta r / (c (1 + beta r)). Forward and backward
+    correction: r / (2 - c + c r). uPU and nnPU with a symmetric surrogate and assumed prior q:
+    prior / (2 q), or, two-sample estimator on one-sample data, from 2 q E_P against E_U. VPU: half
+    of the largest posterior, 1/2 for separable supports. Dist-PU: the smaller of 1/2 and the
+    posterior that a share ``prior`` of the population exceeds.
+
+    Examples
+    --------
+    >>> threshold("cross_entropy", kept=0.5)
+    1.0
+    >>> round(threshold("exponential", kept=0.5), 3)
+    0.667
+    >>> round(threshold("weighted", kept=0.5, weight_ratio=bayes_ratio("weighted", 0.5)), 3)
+    0.5
+    """
+    c = checks.fraction("kept", kept, low_open=True)
+    r = checks.finite("weight_ratio", weight_ratio, above=0)
+    if name in SHARE_OF_U:
+        share = SHARE_OF_U[name]
+        return share * r / (c * (1 + share * r))
+    if name == "bootstrap_hard":
+        share = checks.fraction("beta", beta)
+        return share * r / (c * (1 + share * r))
+    if name in CORRECTED:
+        return r / (2 - c + c * r)
+    if name in RISKS:
+        prior = _needed(name, "prior", prior)
+        assumed = prior if assumed_prior is None else assumed_prior
+        assumed = checks.fraction("assumed_prior", assumed, low_open=True, high_open=True)
+        checks.choice("setting", setting, SETTINGS)
+        if setting == "two_sample" or pooled:
+            return prior / (2 * assumed)
+        return prior / (2 * assumed * (1 - c * prior) + c * prior)
+    if name == "vpu":
+        return 0.5 if posterior is None else float(np.max(posterior)) / 2
+    if name == "dist_pu":
+        prior = _needed(name, "prior", prior)
+        if posterior is None:
+            raise ValueError("dist_pu needs the posteriors of a sample: its threshold is a count")
+        return float(min(0.5, np.quantile(posterior, 1 - prior)))
+    known = [*SHARE_OF_U, "bootstrap_hard", *CORRECTED, *RISKS, "vpu", "dist_pu"]
+    raise ValueError(f"no closed-form threshold for {name!r}; there is one for {', '.join(known)}")
+
+
+def bayes_ratio(name: str, kept: float) -> float:
+    """Return the weight ratio r at which a separable loss decides at 1/2.
+
+    c / (2 - c) for cross-entropy and its kin, 2c / (2 - c) for ``exponential`` and (at beta = 1/2)
+    ``bootstrap_hard``, 1 for the corrected losses.
+    """
+    c = checks.fraction("kept", kept, low_open=True)
+    if name in CORRECTED:
+        return 1.0
+    shares = SHARE_OF_U | {"bootstrap_hard": 0.5}
+    return c / (2 - c) / shares[checks.choice("name", name, shares)]
+
+
+def balanced_ratio(prior: float, kept: float) -> float:
+    """Return r = n_P / n_U, labelled over unlabelled: the "balanced" class weights.
+
+    It equals the Bayes ratio of the weighted loss, c / (2 - c), only if the prior is 1/2.
+    """
+    prior = checks.fraction("prior", prior, low_open=True, high_open=True)
+    labelled = prior * checks.fraction("kept", kept, low_open=True)
+    return labelled / (1 - labelled)
+
+
+def _needed(name: str, argument: str, value: float | None) -> float:
+    if value is None:
+        raise ValueError(f"the threshold of {name} needs {argument}")
+    return checks.fraction(argument, value, low_open=True, high_open=True)

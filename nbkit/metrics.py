@@ -1,0 +1,250 @@
+"""Scores: from one confusion matrix, from ranks, and those that need no negative at all.
+
+Every function takes leading axes: (..., C, C) matrices and (..., N) vectors, one a network.
+"""
+
+import numpy as np
+from scipy.stats import rankdata
+
+from nbkit import checks
+from nbkit.checks import VOID
+
+SETTINGS = ("one_sample", "two_sample")
+
+
+def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count the pairs of true and predicted class.
+
+    Parameters
+    ----------
+    true, predicted : (..., N) integer arrays, broadcast against each other
+        True labels 0..C-1 or 255, which counts nowhere; predictions 0..C-1.
+    num_classes : int
+        C.
+
+    Returns
+    -------
+    (..., C, C) int64 array
+        Rows are true classes, columns predicted ones.
+    """
+    checks.count("num_classes", num_classes, least=2)
+    true, predicted = np.broadcast_arrays(np.asarray(true), np.asarray(predicted))
+    valid = true != VOID
+    for name, values in (("true", true[valid]), ("predicted", predicted[valid])):
+        if values.dtype.kind not in "iu":
+            raise ValueError(f"{name} labels must be integers, got {values.dtype}")
+        if values.size and not 0 <= values.min() <= values.max() < num_classes:
+            raise ValueError(f"{name} labels must be in 0..{num_classes - 1}")
+    lead = true.shape[:-1]
+    network = np.arange(int(np.prod(lead))).reshape(*lead, 1) * num_classes**2
+    cells = (network + true.astype(np.int64) * num_classes + predicted)[valid]
+    counts = np.bincount(cells, minlength=int(np.prod(lead)) * num_classes**2)
+    return counts.reshape(*lead, num_classes, num_classes)
+
+
+def classification(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy and macro precision, recall and F1 over all C classes, as in the draft's Table 2.
+
+    The macro scores are means over the classes, F1 the mean of the classes' F1; a class that is
+    never predicted has precision 0, as in scikit-learn with ``zero_division=0``.
+
+    Parameters
+    ----------
+    confusion : (..., C, C) array
+
+    Returns
+    -------
+    dict of (...) arrays
+        ``accuracy``, ``precision``, ``recall``, ``f1``.
+    """
+    confusion = _square(confusion)
+    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
+    precision = _share(hits, confusion.sum(-2))
+    recall = _share(hits, confusion.sum(-1))
+    return {
+        "accuracy": _share(hits.sum(-1), confusion.sum((-2, -1))),
+        "precision": precision.mean(-1),
+        "recall": recall.mean(-1),
+        "f1": _share(2 * precision * recall, precision + recall).mean(-1),
+    }
+
+
+def detection(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Binary scores of "any positive" against class 0; which category is predicted does not matter.
+
+    Parameters
+    ----------
+    confusion : (..., C, C) array
+
+    Returns
+    -------
+    dict of (...) arrays
+        ``detection_accuracy``, ``detection_precision``, ``detection_recall``, ``detection_f1``, and
+        ``balanced_accuracy``, the mean recall of the two (the author's "AUC" on hard labels).
+    """
+    confusion = _square(confusion)
+    true_negative = confusion[..., 0, 0]
+    false_positive = confusion[..., 0, 1:].sum(-1)
+    false_negative = confusion[..., 1:, 0].sum(-1)
+    true_positive = confusion[..., 1:, 1:].sum((-2, -1))
+    precision = _share(true_positive, true_positive + false_positive)
+    recall = _share(true_positive, true_positive + false_negative)
+    specificity = _share(true_negative, true_negative + false_positive)
+    return {
+        "detection_accuracy": _share(true_positive + true_negative, confusion.sum((-2, -1))),
+        "detection_precision": precision,
+        "detection_recall": recall,
+        "detection_f1": _share(2 * precision * recall, precision + recall),
+        "balanced_accuracy": (recall + specificity) / 2,
+    }
+
+
+def auc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve, ties counted half.
+
+    Parameters
+    ----------
+    scores : (..., N) float array
+        Larger is more positive.
+    positive : (..., N) bool array, broadcast against ``scores``
+
+    Returns
+    -------
+    (...) array
+
+    Raises
+    ------
+    ValueError
+        If one of the two classes is empty, or a score is not finite.
+    """
+    scores = _scores(scores)
+    positive = np.broadcast_to(np.asarray(positive, dtype=bool), scores.shape)
+    count = positive.sum(-1)
+    other = scores.shape[-1] - count
+    if (count == 0).any() or (other == 0).any():
+        raise ValueError("the area under the ROC curve needs both classes; one is empty")
+    ranks = np.where(positive, rankdata(scores, axis=-1), 0).sum(-1)
+    return (ranks - count * (count + 1) / 2) / (count * other)
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> float:
+    """Expected calibration error: mean |accuracy - confidence| over equal-width bins.
+
+    Parameters
+    ----------
+    confidence : (N,) float array
+        Predicted probability of the predicted class, in [0, 1].
+    correct : (N,) bool array
+    bins : int
+        Guo et al. 2017 use 15.
+    """
+    confidence = _scores(confidence)
+    correct = np.asarray(correct, dtype=bool)
+    if confidence.ndim != 1 or correct.shape != confidence.shape:
+        raise ValueError(f"expected two (N,) arrays, got {confidence.shape} and {correct.shape}")
+    if confidence.min() < 0 or confidence.max() > 1 + 1e-6:
+        raise ValueError("confidence must be in [0, 1]")
+    cell = np.minimum((confidence * checks.count("bins", bins)).astype(int), bins - 1)
+    gap = np.bincount(cell, correct - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / confidence.size)
+
+
+def proxy_accuracy(
+    predicted: np.ndarray, observed: np.ndarray, prior: float, *, setting: str = "one_sample"
+) -> np.ndarray:
+    """Estimate the accuracy over all C classes from PU labels alone.
+
+    Accuracy = prior (CA + TPR - 1) + P(predicted 0), where the share CA of positives given their
+    own category and the share TPR of positives called positive are measured on the labelled ones, and
+    P(predicted 0) on a sample of the population. Exact in expectation when labels are missing at
+    random, and equal to the accuracy when everything is labelled. With one category it is the
+    familiar 2 prior TPR + P(predicted 0) - prior.
+
+    Parameters
+    ----------
+    predicted : (..., N) integer array
+        Predicted classes 0..K.
+    observed : (..., N) integer array, broadcast against ``predicted``
+        PU labels: 1..K labelled, 0 unlabelled, 255 void.
+    prior : float
+        Share of positives in the population.
+    setting : {"one_sample", "two_sample"}
+        Whether the population sample is P and U pooled, or U alone.
+
+    Returns
+    -------
+    (...) array
+
+    Raises
+    ------
+    ValueError
+        If there is no labelled positive or no sample of the population.
+    """
+    predicted, observed = np.broadcast_arrays(np.asarray(predicted), np.asarray(observed))
+    prior = checks.fraction("prior", prior, low_open=True, high_open=True)
+    labelled, population = _samples(observed, setting)
+    category = _mean(predicted == observed, labelled)
+    recalled = _mean(predicted > 0, labelled)
+    return prior * (category + recalled - 1) + _mean(predicted == 0, population)
+
+
+def pu_auc(
+    scores: np.ndarray, observed: np.ndarray, prior: float, *, setting: str = "one_sample"
+) -> np.ndarray:
+    """Estimate the AUC of positives against negatives from PU labels alone.
+
+    AUC(P against U) = q/2 + (1 - q) AUC, q the share of positives in U: the prior in the two-sample
+    setting, and what is left of it after the labelled ones were taken in the one-sample setting.
+
+    Parameters
+    ----------
+    scores : (..., N) float array
+    observed : (..., N) integer array, broadcast against ``scores``
+        PU labels: 1..K labelled, 0 unlabelled; void is not allowed here.
+    prior : float
+    setting : {"one_sample", "two_sample"}
+
+    Returns
+    -------
+    (...) array
+        May leave [0, 1] in small samples; its ranking of networks is that of AUC(P against U).
+    """
+    observed = np.asarray(observed)
+    labelled, _ = _samples(observed, setting)
+    prior = checks.fraction("prior", prior, low_open=True, high_open=True)
+    hidden = prior
+    if setting == "one_sample":
+        share = labelled.mean(-1)
+        hidden = np.maximum(prior - share, 0) / (1 - share)
+    return (auc(scores, labelled) - hidden / 2) / (1 - hidden)
+
+
+def _samples(observed: np.ndarray, setting: str) -> tuple[np.ndarray, np.ndarray]:
+    checks.choice("setting", setting, SETTINGS)
+    labelled = (observed > 0) & (observed != VOID)
+    population = observed != VOID if setting == "one_sample" else observed == 0
+    if not labelled.any(-1).all() or not population.any(-1).all():
+        raise ValueError("PU scores need labelled positives and unlabelled examples; one is empty")
+    return labelled, population
+
+
+def _mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return (values & mask).sum(-1) / mask.sum(-1)
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+
+
+def _scores(values: np.ndarray) -> np.ndarray:
+    scores = np.asarray(values, dtype=float)
+    if not scores.size or not np.isfinite(scores).all():
+        raise ValueError("scores must be finite numbers, at least one")
+    return scores
+
+
+def _square(confusion: np.ndarray) -> np.ndarray:
+    confusion = np.asarray(confusion)
+    if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2] or (confusion < 0).any():
+        raise ValueError(f"expected counts of shape (..., C, C), got shape {confusion.shape}")
+    return confusion

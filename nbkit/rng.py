@@ -1,0 +1,26 @@
+"""Random streams by name: the same seed and name give the same numbers, whatever else is drawn.
+
+Every source of randomness in a run has a stream of its own (``generator(seed, "weights")``), so
+that two runs of one seed share their data, mask, initial weights and batches even if they differ in
+the loss: their results are paired.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+    """Return the NumPy generator of a named stream."""
+    return np.random.default_rng(_entropy(seed, names))
+
+
+def torch_generator(seed: int, *names: str | int, device: str = "cpu") -> torch.Generator:
+    """Return the torch generator of a named stream, on ``device``."""
+    return torch.Generator(device).manual_seed(_entropy(seed, names))
+
+
+def _entropy(seed: int, names: tuple) -> int:
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

@@ -1,0 +1,278 @@
+"""What a run is, and the store that never loses or repeats one.
+
+A result is one small JSON file, ``<root>/<experiment>/<key>.json``. It is written under another
+name and then linked into place, so that a file is either whole or not there, and the first of two
+writers wins.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+import tomllib
+import warnings
+from collections.abc import Iterable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from nbkit import checks, paths
+
+
+class StoreError(RuntimeError):
+    """The results store cannot be read or written."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training with one set of parameters and one seed: plain scalars and strings.
+
+    Experiments subclass it, give every parameter a default, and set the two class variables;
+    ``version`` is raised by hand whenever the meaning of a parameter or a metric changes, which
+    makes old results strangers.
+    """
+
+    experiment: ClassVar[str]
+    version: ClassVar[int]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and isinstance(value, int) and not isinstance(value, bool):
+                object.__setattr__(self, field.name, float(value))
+            elif type(value) is not field.type:
+                raise ValueError(
+                    f"{field.name} must be {field.type.__name__}, got {value!r} "
+                    f"({type(value).__name__})"
+                )
+            if field.type is float:
+                checks.finite(field.name, value)
+        checks.count("seed", self.seed, least=0)
+
+    def data_fingerprint(self) -> str:
+        """Return what identifies the data of the run."""
+        raise NotImplementedError
+
+    def stack(self) -> tuple:
+        """Return what runs must share to be trained as one stack; by default everything."""
+        return dataclasses.astuple(self)
+
+    @property
+    def parameters(self) -> dict:
+        """The parameters by name."""
+        return dataclasses.asdict(self)
+
+    @property
+    def key(self) -> str:
+        """16 hexadecimal digits: hash of experiment, version, data and parameters."""
+        identity = [self.experiment, self.version, self.data_fingerprint(), self.parameters]
+        text = json.dumps(identity, sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def sizes(preset: str, section: str) -> dict:
+    """Return the sizes of a section of the study (``presets.toml``) in a preset."""
+    presets = tomllib.loads((Path(__file__).parent / "presets.toml").read_text())
+    chosen = presets[checks.choice("preset", preset, presets)]
+    if section not in chosen:
+        offered = [name for name in presets if section in presets[name]]
+        raise ValueError(f"preset {preset} has no {section}; there is {', '.join(offered)}")
+    return chosen[section]
+
+
+class Store:
+    """Results on disk, one file a run.
+
+    Parameters
+    ----------
+    root : path, optional
+        ``data/results`` of the project by default.
+    """
+
+    def __init__(self, root: Path | str | None = None):
+        self.root = Path(root) if root is not None else paths.results()
+
+    def path(self, run: Run) -> Path:
+        """Return the file of a run, there or not."""
+        return self.root / run.experiment / f"{run.key}.json"
+
+    def load(self, run: Run) -> dict | None:
+        """Return the result of a run, or None if it has not been computed.
+
+        A file that is not a result of this run (truncated, empty, foreign) is set aside with a
+        warning that names it, so that the run is computed again.
+        """
+        path = self.path(run)
+        record = _read(path)
+        if record is not None and record["parameters"] != run.parameters:
+            _set_aside(path, "it holds another run")
+            return None
+        return record
+
+    def missing(self, runs: Iterable[Run]) -> list[Run]:
+        """Return the runs without a result, each once, in their order."""
+        return [run for run in dict.fromkeys(runs) if self.load(run) is None]
+
+    def save(self, run: Run, result: dict) -> None:
+        """Write the result of a run; does nothing if another writer was first.
+
+        Parameters
+        ----------
+        result : dict
+            ``metrics`` (criterion -> name -> number), ``curves``, and what else it has to tell.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or the store cannot be written.
+        """
+        record = {
+            "experiment": run.experiment,
+            "version": run.version,
+            "data": run.data_fingerprint(),
+            "parameters": run.parameters,
+            **_plain(result),
+        }
+        text = json.dumps(record, allow_nan=False) + "\n"
+        path = self.path(run)
+        self._write(path, text)
+        self.error_path(run).unlink(missing_ok=True)
+
+    def error_path(self, run: Run) -> Path:
+        """Return the file that tells why a run failed, there or not."""
+        return self.root / run.experiment / "errors" / f"{run.key}.txt"
+
+    def save_error(self, run: Run, text: str) -> Path:
+        """Keep the traceback of a failed run in a file of its own, and return its path."""
+        path = self.error_path(run)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        parameters = "".join(f"{name} = {value!r}\n" for name, value in run.parameters.items())
+        self._write(path, f"{run.experiment} {run.key}\n{parameters}\n{text}\n")
+        return path
+
+    def frame(self, which: str | Iterable[Run]) -> pd.DataFrame:
+        """Return results as a tidy frame: one row a run and selection criterion.
+
+        Parameters
+        ----------
+        which : str or iterable of Run
+            An experiment (all its results), or the runs wanted.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``key``, the parameters, ``criterion``, and the metrics; sorted by parameters.
+
+        Raises
+        ------
+        StoreError
+            If a wanted run has no result.
+        """
+        if isinstance(which, str):
+            records = self._records(which)
+        else:
+            runs = list(dict.fromkeys(which))
+            records = ((run.key, self.load(run)) for run in runs)
+        rows = []
+        for key, record in records:
+            if record is None:
+                raise StoreError(f"run {key} has no result in {self.root}; compute it first")
+            for criterion, metrics in record["metrics"].items():
+                rows.append({"key": key, **record["parameters"], "criterion": criterion, **metrics})
+        return pd.DataFrame(rows)
+
+    def _records(self, experiment: str) -> Iterator[tuple[str, dict]]:
+        for path in sorted((self.root / experiment).glob("*.json")):
+            record = _read(path)
+            if record is not None:
+                yield path.stem, record
+
+    def _write(self, path: Path, text: str) -> None:
+        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(partial, path)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {path}: {error.strerror or error}; free some space or set "
+                "NBKIT_RESULTS to a folder you can write to, and run the same command again: "
+                "finished runs are kept"
+            ) from error
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+@functools.cache
+def provenance() -> dict:
+    """Return what produced a result: versions, machine and git commit."""
+    versions = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=paths.ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = "unknown"
+    return {**versions, "python": platform.python_version(), "commit": commit}
+
+
+def _read(path: Path) -> dict | None:
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError):
+            raise StoreError(f"cannot read {path}: {error.strerror}") from error
+        _set_aside(path, "it is not text")
+        return None
+    try:
+        record = json.loads(text)
+        if not isinstance(record["parameters"], dict) or not isinstance(record["metrics"], dict):
+            raise TypeError("parameters and metrics must be objects")
+    except (ValueError, KeyError, TypeError) as error:
+        _set_aside(path, f"it is not a result ({error.__class__.__name__}: {error})")
+        return None
+    return record
+
+
+def _set_aside(path: Path, reason: str) -> None:
+    bad = path.with_suffix(".json.bad")
+    try:
+        path.replace(bad)
+    except OSError as error:
+        raise StoreError(f"{path} is broken ({reason}) and cannot be set aside: {error}") from error
+    warnings.warn(f"{path}: {reason}; set aside as {bad.name}, to be computed again", stacklevel=4)
+
+
+def _plain(value: object) -> object:
+    """Return JSON types, floats rounded to 6 significant digits; a NaN is an error."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a result must be finite: nothing was stored")
+        return float(f"{value:.6g}")
+    return value

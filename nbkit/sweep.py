@@ -1,0 +1,288 @@
+"""Compute many runs on an engine: finished ones are never repeated, failed ones stop nobody.
+
+Runs that can share a stack are trained together. Results come back to this process, which alone
+writes the store; a result is stored the moment its stack is done.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+
+from nbkit import checks, experiments
+from nbkit.runs import Run, Store, provenance
+
+ENGINES = ("inline", "processes")
+
+Outcome = dict | str  # a result, or the traceback of the failure
+
+
+class SweepError(RuntimeError):
+    """Some runs failed; the others are in the store."""
+
+
+@dataclass
+class Report:
+    """What a sweep did.
+
+    Attributes
+    ----------
+    total, found, computed : int
+        Runs asked for, found in the store, and trained now.
+    failed : dict
+        Run -> path of the file with its parameters and traceback.
+    seconds : float
+    """
+
+    total: int
+    found: int
+    computed: int = 0
+    failed: dict = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def compute(
+    runs: Iterable[Run],
+    *,
+    store: Store | None = None,
+    engine: str = "processes",
+    workers: int | None = None,
+    device: str = "auto",
+    show: Callable[[str], None] | None = None,
+) -> Report:
+    """Compute the runs that the store lacks.
+
+    Parameters
+    ----------
+    runs : iterable of Run
+    store : Store, optional
+        ``data/results`` of the project by default.
+    engine : str
+        ``inline`` (this process), ``processes`` (a worker a core, one thread each), or the address
+        of a Dask scheduler such as ``tcp://host:8786``. All three give the same numbers.
+    workers : int, optional
+        Worker processes of ``processes``; the cores of the machine by default, one on a GPU.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    show : callable, optional
+        Takes a line of progress; by default lines go to stderr.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    ValueError
+        For an unknown engine or device.
+    StoreError
+        If a result cannot be written; what was stored before stays.
+    SweepError
+        At the end, if runs failed: names each and the file that holds its traceback.
+    """
+    check_engine(engine)
+    store = store or Store()
+    wanted = list(dict.fromkeys(runs))
+    missing = store.missing(wanted)
+    report = Report(total=len(wanted), found=len(wanted) - len(missing))
+    start = time.monotonic()
+    if missing:
+        device = pick_device(device)
+        progress = _Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
+        stacks = list(batches(missing))
+        for stack, outcomes in _engine(engine, stacks, device, workers):
+            for run, outcome in zip(stack, outcomes, strict=True):
+                if isinstance(outcome, dict):
+                    store.save(run, outcome)
+                    report.computed += 1
+                else:
+                    report.failed[run] = store.save_error(run, outcome)
+            progress.advance(len(stack), len(report.failed))
+    report.seconds = time.monotonic() - start
+    if report.failed:
+        raise SweepError(_failures(report))
+    return report
+
+
+def check_engine(engine: str) -> str:
+    """Return the engine if it is one; ValueError otherwise."""
+    if engine not in ENGINES and "://" not in str(engine):
+        raise ValueError(
+            f"engine must be {', '.join(ENGINES)} or the address of a Dask scheduler such as "
+            f"tcp://127.0.0.1:8786; got {engine!r}"
+        )
+    return engine
+
+
+def pick_device(device: str) -> str:
+    """Return ``cpu`` or ``cuda``; ``auto`` takes the GPU if there is one."""
+    import torch
+
+    checks.choice("device", device, ("auto", "cpu", "cuda"))
+    found = torch.cuda.is_available()
+    if device == "cuda" and not found:
+        raise ValueError("device is cuda, but PyTorch finds no GPU here; use auto or cpu")
+    return "cuda" if found and device != "cpu" else "cpu"
+
+
+def batches(runs: list[Run]) -> Iterator[list[Run]]:
+    """Yield the stacks to train: runs of one kind, at most the experiment's limit at a time."""
+    groups: dict[tuple, list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.experiment, run.stack()), []).append(run)
+    for (experiment, _), group in groups.items():
+        limit = experiments.module(experiment).STACK_LIMIT
+        yield from (group[i : i + limit] for i in range(0, len(group), limit))
+
+
+def train_stack(stack: list[Run], device: str) -> list[Outcome]:
+    """Train a stack on one thread; a result or a traceback for each run.
+
+    If the stack as a whole fails, its runs are trained one at a time, so that only the guilty fail.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the same bits on every engine
+    start = time.perf_counter()
+    try:
+        results = experiments.compute(stack, device)
+    except Exception:
+        if len(stack) == 1:
+            return [traceback.format_exc()]
+        return [train_stack([run], device)[0] for run in stack]
+    finally:
+        torch.set_num_threads(threads)
+    seconds = (time.perf_counter() - start) / len(stack)
+    made = {"device": device, "seconds": round(seconds, 4), **provenance()}
+    return [
+        "".join(traceback.format_exception(result))
+        if isinstance(result, Exception)
+        else {**result, "provenance": made}
+        for result in results
+    ]
+
+
+Done = Iterator[tuple[list[Run], list[Outcome]]]
+
+
+def _engine(engine: str, stacks: list[list[Run]], device: str, workers: int | None) -> Done:
+    if engine == "inline":
+        return ((stack, train_stack(stack, device)) for stack in stacks)
+    if engine == "processes":
+        default = 1 if device == "cuda" else os.cpu_count() or 1
+        count = checks.count("workers", workers) if workers is not None else default
+        return _processes(_spread(stacks, count), device, count)
+    return _dask(engine, stacks, device)
+
+
+def _spread(stacks: list[list[Run]], workers: int) -> list[list[Run]]:
+    """Halve the largest stacks until every worker has one."""
+    stacks = sorted(stacks, key=len, reverse=True)
+    while len(stacks) < workers and len(stacks[0]) > 1:
+        largest = stacks.pop(0)
+        middle = len(largest) // 2
+        stacks = sorted([*stacks, largest[:middle], largest[middle:]], key=len, reverse=True)
+    return stacks
+
+
+def _processes(stacks: list[list[Run]], device: str, workers: int) -> Done:
+    """Train on a pool; a worker that dies costs its stack one retry in a pool of its own."""
+    waiting, suspects = list(reversed(stacks)), []
+    while waiting:
+        with _pool(workers) as pool:
+            running = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < workers:
+                        stack = waiting.pop()
+                        running[pool.submit(train_stack, stack, device)] = stack
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        yield running[future], future.result()
+                        del running[future]
+            except BrokenProcessPool:
+                suspects += running.values()
+    while suspects:
+        stack = suspects.pop()
+        with _pool(1) as pool:
+            try:
+                yield stack, pool.submit(train_stack, stack, device).result()
+            except BrokenProcessPool:
+                if len(stack) == 1:
+                    message = "the worker process died, most likely killed for lack of memory"
+                    yield stack, [f"{message}; use fewer workers or a smaller batch size"]
+                else:
+                    middle = len(stack) // 2
+                    suspects += [stack[:middle], stack[middle:]]
+
+
+@contextlib.contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        yield pool
+    finally:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
+    try:
+        from dask.distributed import Client, as_completed
+    except ImportError as error:
+        message = f"engine {address} needs Dask: pip install 'nbkit[cluster]'"
+        raise ValueError(message) from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {address}: {error}") from error
+    with client:
+        futures = {
+            client.submit(train_stack, stack, device, pure=False, retries=2): stack
+            for stack in stacks
+        }
+        for future in as_completed(futures):
+            stack = futures.pop(future)
+            if future.status == "finished":
+                yield stack, future.result()
+            else:
+                text = f"{future.status} on the cluster: {future.exception()!r}"
+                yield stack, [text] * len(stack)
+            future.release()
+
+
+class _Progress:
+    """A line at every tenth of the way: finished, failed, time left."""
+
+    def __init__(self, total: int, show: Callable[[str], None]):
+        self.total, self.show = total, show
+        self.done, self.shown, self.start = 0, 0, time.monotonic()
+
+    def advance(self, finished: int, failed: int) -> None:
+        self.done += finished
+        tenth = 10 * self.done // self.total
+        if tenth > self.shown:
+            self.shown = tenth
+            left = (time.monotonic() - self.start) * (self.total / self.done - 1)
+            failures = f", {failed} failed" if failed else ""
+            self.show(f"{self.done}/{self.total} runs{failures}, {left:.0f} s left")
+
+
+def _failures(report: Report) -> str:
+    lines = [f"{len(report.failed)} of {report.total} runs failed; the others are stored"]
+    for run, path in itertools.islice(report.failed.items(), 10):
+        reason = path.read_text().strip().splitlines()[-1]
+        parameters = ", ".join(f"{name}={value!r}" for name, value in run.parameters.items())
+        lines.append(f"  {run.experiment}({parameters}): {reason} [{path}]")
+    if len(report.failed) > 10:
+        lines.append(f"  and {len(report.failed) - 10} more")
+    return "\n".join(lines)

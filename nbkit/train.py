@@ -1,0 +1,329 @@
+"""One training loop, for one network or a stack of networks, on the CPU or a GPU.
+
+The data set lives on the device as one tensor; batches are gathered there by index. A step makes no
+host synchronisation: losses stay on the device until the epoch ends.
+"""
+
+import ctypes
+import functools
+import math
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nbkit import checks
+from nbkit.checks import VOID
+from nbkit.losses import Loss
+from nbkit.rng import generator, torch_generator
+
+SCHEDULES = ("constant", "one_cycle")
+
+
+class TrainingError(RuntimeError):
+    """Training stopped: a loss that is not finite, or a checkpoint of another run."""
+
+
+@dataclass
+class History:
+    """What ``fit`` leaves behind.
+
+    Attributes
+    ----------
+    epochs : list
+        What ``on_epoch`` returned, one entry an epoch.
+    losses : list of (S,) tensors
+        Mean training loss of each network, one entry an epoch.
+    diverged : dict
+        Network index -> first epoch (from 1) whose loss was not finite.
+    """
+
+    epochs: list = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)
+    diverged: dict[int, int] = field(default_factory=dict)
+
+
+def fit(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    loss: Loss,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    schedule: str = "constant",
+    weight_ratio: Tensor | None = None,
+    on_epoch: Callable[[int], object] | None = None,
+    checkpoint: Path | None = None,
+) -> History:
+    """Train a stack of networks with Adam.
+
+    Parameters
+    ----------
+    model : module with ``seeds`` (S ints) and ``begin_epoch``
+        Maps (S, B, F) inputs to (S, B, C) logits. Batches follow from the seeds: networks of equal
+        seed see the same examples in the same order.
+    inputs : (N, F) or (S, N, F) float tensor
+        Shared by all networks, or each network's own.
+    targets : (S, N) int64 tensor
+        Observed labels, 255 for void.
+    loss : Loss
+    epochs, batch_size : int
+    learning_rate : float
+    schedule : {"constant", "one_cycle"}
+        ``one_cycle`` rises linearly over the first 30 % of the steps and falls as a cosine to 0.
+    weight_ratio : (S,) tensor, optional
+        Class weight ratio w_U / w_P of each network; the loss's own by default.
+    on_epoch : callable, optional
+        Called after each epoch with its number (from 1), in evaluation mode, without gradients.
+    checkpoint : path, optional
+        Written after every epoch (under another name first, then renamed), and continued from if
+        it is there: an interrupted training ends in the same weights.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        For arguments outside their range or shapes that disagree.
+    TrainingError
+        If every network has diverged (the error names the epoch and the loss), or if the checkpoint
+        cannot be read.
+    """
+    batch_size = checks.count("batch_size", batch_size)
+    steps = math.ceil(_check_data(model, inputs, targets) / batch_size)
+    total = checks.count("epochs", epochs) * steps
+    rate = learning_rate_at(schedule, learning_rate, total)
+    tune_allocator()
+    device = inputs.device
+    parameters = [*model.parameters(), *_own_parameters(loss, len(model.seeds), device)]
+    # the unfused optimiser gives each network of a stack the same bits whatever its neighbours are
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, foreach=True)
+    history = History()
+    start = _resume(checkpoint, model, parameters, optimizer, history)
+    for epoch in range(start, epochs):
+        model.train()
+        model.begin_epoch(epoch)
+        loss.set_epoch(epoch)
+        order = batch_order(model.seeds, targets.shape[1], epoch).to(device)
+        mixing = _mixing(loss, model.seeds, epoch, steps, batch_size, device)
+        running = torch.zeros(len(model.seeds), device=device)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate(epoch * steps + step)
+            index = order[:, step * batch_size : (step + 1) * batch_size]
+            x, y = gather(inputs, targets, index)
+            values = _losses(model, loss, parameters, x, y, weight_ratio, mixing, step)
+            optimizer.zero_grad()
+            values.sum().backward()
+            optimizer.step()
+            running += values.detach()
+        history.losses.append((running / steps).cpu())
+        _note_divergence(history, epoch, loss)
+        if on_epoch is not None:
+            model.eval()
+            with torch.no_grad():
+                history.epochs.append(on_epoch(epoch + 1))
+        _save(checkpoint, model, parameters, optimizer, history)
+    model.eval()
+    return history
+
+
+def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], float]:
+    """Return the learning rate as a function of the step, 0..total-1."""
+    peak = checks.finite("learning_rate", peak, above=0)
+    if checks.choice("schedule", schedule, SCHEDULES) == "constant":
+        return lambda step: peak
+    rise = max(1, round(0.3 * total))
+
+    def one_cycle(step: int) -> float:
+        if step < rise:
+            return peak * (step + 1) / rise
+        return peak * 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (total - rise + 1)))
+
+    return one_cycle
+
+
+def batch_order(seeds: list[int], size: int, epoch: int) -> Tensor:
+    """Return the order of the examples of each network in an epoch, (S, size) int64."""
+    drawn = {
+        seed: torch.randperm(size, generator=torch_generator(seed, "batches", epoch))
+        for seed in dict.fromkeys(seeds)
+    }
+    return torch.stack([drawn[seed] for seed in seeds])
+
+
+def gather(inputs: Tensor, targets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the batch of each network: (S, B, F) inputs and (S, B) targets.
+
+    Parameters
+    ----------
+    inputs : (N, F) or (S, N, F) tensor
+    targets : (S, N) tensor
+    index : (S, B) int64 tensor
+    """
+    y = targets.gather(1, index)
+    if inputs.ndim == 2:
+        return inputs[index], y
+    return inputs.gather(1, index[:, :, None].expand(-1, -1, inputs.shape[2])), y
+
+
+@functools.cache
+def tune_allocator() -> None:
+    """Let the C library reuse freed memory instead of returning it to the system every step.
+
+    Fresh pages cost more than the arithmetic of a small layer. Linux with glibc only; elsewhere it
+    does nothing. The process keeps its peak memory until it ends.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def _check_data(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
+    networks = len(model.seeds)
+    if targets.ndim != 2 or targets.shape[0] != networks or targets.dtype != torch.int64:
+        raise ValueError(
+            f"targets must be int64 of shape ({networks}, N), "
+            f"got {targets.dtype} {tuple(targets.shape)}"
+        )
+    size = targets.shape[1]
+    if inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
+        raise ValueError(
+            f"inputs must be floats of shape ({size}, F) or ({networks}, {size}, F), "
+            f"got {inputs.dtype} {tuple(inputs.shape)}"
+        )
+    if not torch.isfinite(inputs).all():
+        raise ValueError("inputs hold values that are not finite")
+    classes = model.sizes[-1]
+    if ((targets != VOID) & ((targets < 0) | (targets >= classes))).any():
+        raise ValueError(f"targets must be in 0..{classes - 1} or {VOID} (void)")
+    labelled = ((targets > 0) & (targets != VOID)).any(1)
+    if not labelled.all():
+        bare = (~labelled).nonzero().flatten().tolist()[:5]
+        raise ValueError(f"network(s) {bare} have no labelled positive to learn from")
+    return size
+
+
+def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.Parameter]:
+    """One copy a network of what the loss itself learns."""
+    return [
+        nn.Parameter(p.detach().to(device).expand(networks, *p.shape).clone())
+        for p in loss.parameters()
+    ]
+
+
+def _losses(model, loss, parameters, x, y, weight_ratio, mixing, step) -> Tensor:
+    logits = model(x)
+    names = [name for name, _ in loss.named_parameters()]
+    if names:
+        own = dict(zip(names, parameters[-len(names) :], strict=True))
+        call = functools.partial(torch.func.functional_call, _Value(loss), strict=False)
+        return torch.vmap(lambda p, *args: call({f"loss.{k}": v for k, v in p.items()}, args))(
+            own, logits, y
+        )
+    if mixing is None:
+        return loss.stacked(logits, y, weight_ratio)
+    share, pick = mixing[0][:, step], mixing[1][:, step, : y.shape[1]]
+    partner = partners(loss.mixup, y, pick)
+    other = x.gather(1, partner[:, :, None].expand_as(x))
+    mixed = model(share[:, None, None] * x + (1 - share[:, None, None]) * other)
+    return torch.vmap(loss.with_mixup)(logits, y, mixed, partner, share)
+
+
+class _Value(nn.Module):
+    """``loss.value`` as a module call, for torch.func."""
+
+    def __init__(self, loss: Loss):
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return self.loss.value(logits, target)
+
+
+def partners(kind: str, y: Tensor, pick: Tensor) -> Tensor:
+    """Return whom each example is mixed with, (S, B) int64.
+
+    ``pick`` in [0, 1) chooses uniformly among the labelled positives of the batch (``labelled``;
+    all examples if it has none) or among all examples (``any``).
+    """
+    size = y.shape[1]
+    if kind == "any":
+        return (pick * size).long()
+    labelled = (y > 0) & (y != VOID)
+    first = labelled.long().argsort(dim=1, descending=True, stable=True)
+    count = labelled.sum(1, keepdim=True)
+    count = torch.where(count == 0, size, count)
+    return first.gather(1, (pick * count).long())
+
+
+def _mixing(loss, seeds, epoch, steps, batch_size, device) -> tuple[Tensor, Tensor] | None:
+    """Shares (S, steps) and picks (S, steps, B) of an epoch, or None if the loss mixes nothing."""
+    if loss.mixup is None:
+        return None
+    alpha = getattr(loss, "loss", loss).alpha
+    drawn = {}
+    for seed in dict.fromkeys(seeds):
+        rng = generator(seed, "mixup", epoch)
+        share, pick = rng.beta(alpha, alpha, steps), rng.random((steps, batch_size))
+        drawn[seed] = torch.tensor(share).float(), torch.tensor(pick).float()
+    share, pick = (torch.stack([drawn[seed][i] for seed in seeds]).to(device) for i in (0, 1))
+    return share, pick.clamp(max=1 - 1e-6)
+
+
+def _note_divergence(history: History, epoch: int, loss: Loss) -> None:
+    for network in (~torch.isfinite(history.losses[-1])).nonzero().flatten().tolist():
+        history.diverged.setdefault(network, epoch + 1)
+    if len(history.diverged) == len(history.losses[-1]):
+        raise TrainingError(divergence(epoch + 1, loss))
+
+
+def divergence(epoch: int, loss: Loss) -> str:
+    """Return the message for a network whose loss stopped being finite."""
+    name = type(getattr(loss, "loss", loss)).__name__
+    return f"the loss {name} is not finite in epoch {epoch}; try a lower learning rate"
+
+
+def _save(checkpoint, model, parameters, optimizer, history) -> None:
+    if checkpoint is None:
+        return
+    state = {
+        "parameters": [p.detach() for p in parameters],
+        "optimizer": optimizer.state_dict(),
+        "seeds": list(model.seeds),
+        "history": vars(history),
+    }
+    partial = checkpoint.with_suffix(f".{os.getpid()}.tmp")
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, partial)
+    partial.replace(checkpoint)
+
+
+def _resume(checkpoint, model, parameters, optimizer, history) -> int:
+    if checkpoint is None or not checkpoint.exists():
+        return 0
+    try:
+        state = torch.load(checkpoint, map_location=parameters[0].device, weights_only=True)
+        if state["seeds"] != list(model.seeds):
+            raise TrainingError(f"{checkpoint} belongs to other seeds; delete it and start again")
+        optimizer.load_state_dict(state["optimizer"])
+        with torch.no_grad():
+            for parameter, saved in zip(parameters, state["parameters"], strict=True):
+                parameter.copy_(saved)
+        vars(history).update(state["history"])
+    except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
+        if isinstance(error, TrainingError):
+            raise
+        message = f"{checkpoint} cannot be read ({error}); delete it and start again"
+        raise TrainingError(message) from error
+    return len(history.losses)
