@@ -7,6 +7,7 @@ never on its neighbours.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -95,3 +96,23 @@ class MLP(nn.Module):
         drawn = [torch.rand(x.shape[1:], generator=g, device=x.device) for g in self.generators]
         keep = 1 - self.dropout
         return ((torch.stack(drawn) < keep) / keep)[self.stream]
+
+
+@torch.no_grad()
+def positive_probability(model: nn.Module, points: np.ndarray) -> np.ndarray:
+    """Return 1 - p_0 of each network of a stack at shared inputs.
+
+    Parameters
+    ----------
+    model : module
+        Maps (S, B, F) to (S, B, C).
+    points : (N, F) array
+
+    Returns
+    -------
+    (S, N) float32 array
+    """
+    device = next(model.parameters()).device
+    inputs = torch.as_tensor(points, dtype=torch.float32, device=device)
+    logits = model(inputs.expand(len(model.seeds), -1, -1))
+    return (1 - logits.softmax(-1)[..., 0]).cpu().numpy()

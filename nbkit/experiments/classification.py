@@ -1,4 +1,4 @@
-"""The draft's section 5 on images: which loss learns from positives of which only some are labelled?
+"""The draft's section 5 on images: which loss learns when only some positives are labelled?
 
 One protocol for all rows of Table 2: the same network, schedule, mask and held-out examples for a
 seed, whatever the loss. A tenth of the noisy training set is held out for selection.
@@ -152,6 +152,29 @@ def rows(kept: float = 0.5, prior: float = 0.5) -> dict[str, Row]:
     }
 
 
+WEIGHTS = ("balanced", "bayes", "none")
+
+
+def ratio(weights: str, loss: str, kept: float, prior: float) -> float:
+    """Return the weight ratio w_U / w_P of a rule of balance for a loss.
+
+    Parameters
+    ----------
+    weights : {"balanced", "bayes", "none"}
+        Labelled over unlabelled; the ratio at which the loss decides at 1/2; or 1.
+    loss : str
+        As in ``losses.parse``. A PU risk is balanced by its prior and gets 1.
+    kept, prior : float
+    """
+    checks.choice("weights", weights, WEIGHTS)
+    name, _ = losses.parse(loss)
+    if weights == "none" or issubclass(losses.LOSSES[name], losses.PURisk):
+        return 1.0
+    if weights == "bayes":
+        return round(losses.bayes_ratio(name, kept), 4)
+    return round(losses.balanced_ratio(prior, kept), 4)
+
+
 def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
     """Return the runs of the extended Table 2 by (row, seed): half of the positives labelled."""
     size = runs.sizes(preset, "classification")
@@ -274,16 +297,26 @@ def probabilities(model: models.MLP, inputs: torch.Tensor) -> np.ndarray:
     return model(inputs).double().softmax(-1).cpu().numpy()
 
 
+def test_probabilities(trained: Trained) -> np.ndarray:
+    """Return the class probabilities of the test examples, (S, N, C) float64, after training."""
+    device = next(trained.model.parameters()).device
+    inputs = torch.from_numpy(trained.split.test_inputs).to(device)
+    return probabilities(trained.model, inputs.expand(len(trained.annotated), -1, -1))
+
+
 def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exception]:
     """Train a stack and score it under every selection criterion; see ``experiments.compute``."""
-    trained = fit(stack, device)
+    return evaluate(fit(stack, device))
+
+
+def evaluate(trained: Trained) -> list[dict | Exception]:
+    """Return the result of each network of a stack, or the reason of its failure."""
     epochs = trained.history.epochs
     series = {name: torch.stack([e[name] for e in epochs], 1).numpy() for name in epochs[0]}
     series["loss"] = torch.stack(trained.history.losses, 1).numpy()
-    test_inputs = torch.from_numpy(trained.split.test_inputs).to(device)
-    final = probabilities(trained.model, test_inputs.expand(len(stack), -1, -1))
+    final = test_probabilities(trained)
     results = []
-    for i in range(len(stack)):
+    for i in range(len(trained.annotated)):
         if i in trained.history.diverged:
             epoch = trained.history.diverged[i]
             results.append(train.TrainingError(train.divergence(epoch, trained.loss)))

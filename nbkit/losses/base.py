@@ -122,8 +122,8 @@ class Loss(nn.Module):
 class FadeIn(Loss):
     """Begin with cross-entropy and fade a loss in (the draft's warm-up).
 
-    L = a_e CE + (1 - a_e) loss, a_e = .95^(e(e+1)/2) for epoch e < 10 and 0 afterwards, which is the
-    schedule of the author's code: 1, .95, .857, .735, .599, .463, .341, .238, .158, .099, 0.
+    L = a_e CE + (1 - a_e) loss, a_e = .95^(e(e+1)/2) for epoch e < 10 and 0 afterwards, which is
+    the schedule of the author's code: 1, .95, .857, .735, .599, .463, .341, .238, .158, .099, 0.
 
     Parameters
     ----------
