@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
-from nbkit import checks, experiments
+from nbkit import checks, experiments, paths
 from nbkit.runs import Run, Store, provenance
 
 ENGINES = ("inline", "processes")
@@ -101,6 +101,7 @@ def compute(
             for run, outcome in zip(stack, outcomes, strict=True):
                 if isinstance(outcome, dict):
                     store.save(run, outcome)
+                    paths.checkpoint(run.key).unlink(missing_ok=True)
                     report.computed += 1
                 else:
                     report.failed[run] = store.save_error(run, outcome)

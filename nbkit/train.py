@@ -18,10 +18,12 @@ from torch import Tensor, nn
 
 from nbkit import checks
 from nbkit.checks import VOID
+from nbkit.images import Images
 from nbkit.losses import Loss
 from nbkit.rng import generator, torch_generator
 
 SCHEDULES = ("constant", "one_cycle")
+PRECISIONS = ("fp32", "bf16")
 
 
 class TrainingError(RuntimeError):
@@ -49,7 +51,7 @@ class History:
 
 def fit(
     model: nn.Module,
-    inputs: Tensor,
+    inputs: Tensor | Images,
     targets: Tensor,
     loss: Loss,
     *,
@@ -57,6 +59,7 @@ def fit(
     batch_size: int,
     learning_rate: float,
     schedule: str = "constant",
+    precision: str = "fp32",
     weight_ratio: Tensor | None = None,
     on_epoch: Callable[[int], object] | None = None,
     checkpoint: Path | None = None,
@@ -65,11 +68,12 @@ def fit(
 
     Parameters
     ----------
-    model : module with ``seeds`` (S ints) and ``begin_epoch``
-        Maps (S, B, F) inputs to (S, B, C) logits. Batches follow from the seeds: networks of equal
-        seed see the same examples in the same order.
-    inputs : (N, F) or (S, N, F) float tensor
-        Shared by all networks, or each network's own.
+    model : module with ``seeds`` (S ints), ``classes`` (C) and ``begin_epoch``
+        Maps (S, B, ...) inputs to (S, B, C) logits. Batches follow from the seeds: networks of
+        equal seed see the same examples in the same order.
+    inputs : (N, F) or (S, N, F) float tensor, or Images
+        Shared by all networks, or each network's own. Images are for one network alone, which sees
+        them augmented.
     targets : (S, N) int64 tensor
         Observed labels, 255 for void.
     loss : Loss
@@ -77,6 +81,8 @@ def fit(
     learning_rate : float
     schedule : {"constant", "one_cycle"}
         ``one_cycle`` rises linearly over the first 30 % of the steps and falls as a cosine to 0.
+    precision : {"fp32", "bf16"}
+        Of the network's arithmetic; weights and loss are float32 either way.
     weight_ratio : (S,) tensor, optional
         Class weight ratio w_U / w_P of each network; the loss's own by default.
     on_epoch : callable, optional
@@ -104,13 +110,17 @@ def fit(
     tune_allocator()
     device = inputs.device
     parameters = [*model.parameters(), *_own_parameters(loss, len(model.seeds), device)]
+    images = isinstance(inputs, Images)
     # the unfused optimiser gives each network of a stack the same bits whatever its neighbours are
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, foreach=True)
+    kind = {"fused": True} if images else {"foreach": True}
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, **kind)
     history = History()
     start = _resume(checkpoint, model, parameters, optimizer, history)
     for epoch in range(start, epochs):
         model.train()
         model.begin_epoch(epoch)
+        if images:
+            inputs.begin_epoch(model.seeds[0], epoch)
         loss.set_epoch(epoch)
         order = batch_order(model.seeds, targets.shape[1], epoch).to(device)
         mixing = _mixing(loss, model.seeds, epoch, steps, batch_size, device)
@@ -120,7 +130,8 @@ def fit(
                 group["lr"] = rate(epoch * steps + step)
             index = order[:, step * batch_size : (step + 1) * batch_size]
             x, y = gather(inputs, targets, index)
-            values = _losses(model, loss, parameters, x, y, weight_ratio, mixing, step)
+            with autocast(device, precision):
+                values = _losses(model, loss, parameters, x, y, weight_ratio, mixing, step)
             optimizer.zero_grad()
             values.sum().backward()
             optimizer.step()
@@ -151,6 +162,31 @@ def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], 
     return one_cycle
 
 
+def autocast(device: torch.device | str, precision: str) -> torch.autocast:
+    """Return the context in which a network computes in a precision.
+
+    Raises
+    ------
+    ValueError
+        For an unknown precision, or bf16 on a chip that only emulates it, which is slower.
+    """
+    kind = torch.device(device).type
+    wanted = checks.choice("precision", precision, PRECISIONS) == "bf16"
+    if wanted and not has_bf16(kind):
+        raise ValueError(f"this {kind} has no bf16 arithmetic; use precision='fp32'")
+    return torch.autocast(kind, torch.bfloat16, enabled=wanted)
+
+
+@functools.cache
+def has_bf16(device: str) -> bool:
+    """Whether a device, ``cpu`` or ``cuda``, computes in bf16 rather than emulating it."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = Path("/proc/cpuinfo")
+    text = flags.read_text() if flags.exists() else ""
+    return "avx512_bf16" in text or "amx_bf16" in text
+
+
 def batch_order(seeds: list[int], size: int, epoch: int) -> Tensor:
     """Return the order of the examples of each network in an epoch, (S, size) int64."""
     drawn = {
@@ -160,16 +196,18 @@ def batch_order(seeds: list[int], size: int, epoch: int) -> Tensor:
     return torch.stack([drawn[seed] for seed in seeds])
 
 
-def gather(inputs: Tensor, targets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the batch of each network: (S, B, F) inputs and (S, B) targets.
+def gather(inputs: Tensor | Images, targets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the batch of each network: (S, B, ...) inputs and (S, B) targets.
 
     Parameters
     ----------
-    inputs : (N, F) or (S, N, F) tensor
+    inputs : (N, F) or (S, N, F) tensor, or Images
     targets : (S, N) tensor
     index : (S, B) int64 tensor
     """
     y = targets.gather(1, index)
+    if isinstance(inputs, Images):
+        return inputs.augmented(index[0])[None], y
     if inputs.ndim == 2:
         return inputs[index], y
     return inputs.gather(1, index[:, :, None].expand(-1, -1, inputs.shape[2])), y
@@ -189,7 +227,7 @@ def tune_allocator() -> None:
             libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
-def _check_data(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
+def _check_data(model: nn.Module, inputs: Tensor | Images, targets: Tensor) -> int:
     networks = len(model.seeds)
     if targets.ndim != 2 or targets.shape[0] != networks or targets.dtype != torch.int64:
         raise ValueError(
@@ -197,14 +235,20 @@ def _check_data(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
             f"got {targets.dtype} {tuple(targets.shape)}"
         )
     size = targets.shape[1]
-    if inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
+    if isinstance(inputs, Images):
+        if networks != 1 or len(inputs) != size:
+            raise ValueError(
+                f"{len(inputs)} images for {networks} network(s) and {size} targets: images are "
+                "for one network, one target each"
+            )
+    elif inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
         raise ValueError(
             f"inputs must be floats of shape ({size}, F) or ({networks}, {size}, F), "
             f"got {inputs.dtype} {tuple(inputs.shape)}"
         )
-    if not torch.isfinite(inputs).all():
+    elif not torch.isfinite(inputs).all():
         raise ValueError("inputs hold values that are not finite")
-    classes = model.sizes[-1]
+    classes = model.classes
     if ((targets != VOID) & ((targets < 0) | (targets >= classes))).any():
         raise ValueError(f"targets must be in 0..{classes - 1} or {VOID} (void)")
     labelled = ((targets > 0) & (targets != VOID)).any(1)
@@ -235,8 +279,9 @@ def _losses(model, loss, parameters, x, y, weight_ratio, mixing, step) -> Tensor
         return loss.stacked(logits, y, weight_ratio)
     share, pick = mixing[0][:, step], mixing[1][:, step, : y.shape[1]]
     partner = partners(loss.mixup, y, pick)
-    other = x.gather(1, partner[:, :, None].expand_as(x))
-    mixed = model(share[:, None, None] * x + (1 - share[:, None, None]) * other)
+    other = torch.stack([own[chosen] for own, chosen in zip(x, partner, strict=True)])
+    weight = share.view(-1, *[1] * (x.ndim - 1))
+    mixed = model(weight * x + (1 - weight) * other)
     return torch.vmap(loss.with_mixup)(logits, y, mixed, partner, share)
 
 
