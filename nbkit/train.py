@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from nbkit import checks
+from nbkit.batches import batch_order, gather, mixing, partners
 from nbkit.checks import VOID
 from nbkit.images import Images
 from nbkit.losses import Loss
-from nbkit.rng import generator, torch_generator
 
 SCHEDULES = ("constant", "one_cycle")
 PRECISIONS = ("fp32", "bf16")
@@ -123,7 +123,7 @@ def fit(
             inputs.begin_epoch(model.seeds[0], epoch)
         loss.set_epoch(epoch)
         order = batch_order(model.seeds, targets.shape[1], epoch).to(device)
-        mixing = _mixing(loss, model.seeds, epoch, steps, batch_size, device)
+        drawn = mixing(loss, model.seeds, epoch, steps, batch_size, device)
         running = torch.zeros(len(model.seeds), device=device)
         for step in range(steps):
             for group in optimizer.param_groups:
@@ -131,7 +131,7 @@ def fit(
             index = order[:, step * batch_size : (step + 1) * batch_size]
             x, y = gather(inputs, targets, index)
             with autocast(device, precision):
-                values = _losses(model, loss, parameters, x, y, weight_ratio, mixing, step)
+                values = _losses(model, loss, parameters, x, y, weight_ratio, drawn, step)
             optimizer.zero_grad()
             values.sum().backward()
             optimizer.step()
@@ -187,32 +187,6 @@ def has_bf16(device: str) -> bool:
     return "avx512_bf16" in text or "amx_bf16" in text
 
 
-def batch_order(seeds: list[int], size: int, epoch: int) -> Tensor:
-    """Return the order of the examples of each network in an epoch, (S, size) int64."""
-    drawn = {
-        seed: torch.randperm(size, generator=torch_generator(seed, "batches", epoch))
-        for seed in dict.fromkeys(seeds)
-    }
-    return torch.stack([drawn[seed] for seed in seeds])
-
-
-def gather(inputs: Tensor | Images, targets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the batch of each network: (S, B, ...) inputs and (S, B) targets.
-
-    Parameters
-    ----------
-    inputs : (N, F) or (S, N, F) tensor, or Images
-    targets : (S, N) tensor
-    index : (S, B) int64 tensor
-    """
-    y = targets.gather(1, index)
-    if isinstance(inputs, Images):
-        return inputs.augmented(index[0])[None], y
-    if inputs.ndim == 2:
-        return inputs[index], y
-    return inputs.gather(1, index[:, :, None].expand(-1, -1, inputs.shape[2])), y
-
-
 @functools.cache
 def tune_allocator() -> None:
     """Let the C library reuse freed memory instead of returning it to the system every step.
@@ -266,7 +240,7 @@ def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.
     ]
 
 
-def _losses(model, loss, parameters, x, y, weight_ratio, mixing, step) -> Tensor:
+def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
     logits = model(x)
     names = [name for name, _ in loss.named_parameters()]
     if names:
@@ -275,9 +249,9 @@ def _losses(model, loss, parameters, x, y, weight_ratio, mixing, step) -> Tensor
         return torch.vmap(lambda p, *args: call({f"loss.{k}": v for k, v in p.items()}, args))(
             own, logits, y
         )
-    if mixing is None:
+    if drawn is None:
         return loss.stacked(logits, y, weight_ratio)
-    share, pick = mixing[0][:, step], mixing[1][:, step, : y.shape[1]]
+    share, pick = drawn[0][:, step], drawn[1][:, step, : y.shape[1]]
     partner = partners(loss.mixup, y, pick)
     other = torch.stack([own[chosen] for own, chosen in zip(x, partner, strict=True)])
     weight = share.view(-1, *[1] * (x.ndim - 1))
@@ -294,36 +268,6 @@ class _Value(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         return self.loss.value(logits, target)
-
-
-def partners(kind: str, y: Tensor, pick: Tensor) -> Tensor:
-    """Return whom each example is mixed with, (S, B) int64.
-
-    ``pick`` in [0, 1) chooses uniformly among the labelled positives of the batch (``labelled``;
-    all examples if it has none) or among all examples (``any``).
-    """
-    size = y.shape[1]
-    if kind == "any":
-        return (pick * size).long()
-    labelled = (y > 0) & (y != VOID)
-    first = labelled.long().argsort(dim=1, descending=True, stable=True)
-    count = labelled.sum(1, keepdim=True)
-    count = torch.where(count == 0, size, count)
-    return first.gather(1, (pick * count).long())
-
-
-def _mixing(loss, seeds, epoch, steps, batch_size, device) -> tuple[Tensor, Tensor] | None:
-    """Shares (S, steps) and picks (S, steps, B) of an epoch, or None if the loss mixes nothing."""
-    if loss.mixup is None:
-        return None
-    alpha = getattr(loss, "loss", loss).alpha
-    drawn = {}
-    for seed in dict.fromkeys(seeds):
-        rng = generator(seed, "mixup", epoch)
-        share, pick = rng.beta(alpha, alpha, steps), rng.random((steps, batch_size))
-        drawn[seed] = torch.tensor(share).float(), torch.tensor(pick).float()
-    share, pick = (torch.stack([drawn[seed][i] for seed in seeds]).to(device) for i in (0, 1))
-    return share, pick.clamp(max=1 - 1e-6)
 
 
 def _note_divergence(history: History, epoch: int, loss: Loss) -> None:
