@@ -1,4 +1,4 @@
-"""Where the study keeps its files; two environment variables move them."""
+"""Where the study keeps its files; environment variables move them."""
 
 import os
 from pathlib import Path
@@ -14,6 +14,11 @@ def results() -> Path:
 def cache() -> Path:
     """Folder of downloaded data: ``NBKIT_DATA``, or data/cache of the project."""
     return Path(os.environ.get("NBKIT_DATA") or ROOT / "data" / "cache")
+
+
+def checkpoint(key: str) -> Path:
+    """File from which an interrupted run goes on: in ``NBKIT_RUNS``, or runs of the project."""
+    return Path(os.environ.get("NBKIT_RUNS") or ROOT / "runs") / "checkpoints" / f"{key}.pt"
 
 
 def figures() -> Path:

@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
-from nbkit import checks, experiments
+from nbkit import checks, experiments, paths
 from nbkit.runs import Run, Store, provenance
 
 ENGINES = ("inline", "processes")
@@ -107,6 +107,7 @@ def compute(
                 if isinstance(outcome, dict):
                     try:
                         store.save(run, outcome)
+                        paths.checkpoint(run.key).unlink(missing_ok=True)
                         report.computed += 1
                     except ValueError:  # a number that is not finite fails its run alone
                         outcome = traceback.format_exc()

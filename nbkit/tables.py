@@ -48,6 +48,15 @@ def printed(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     return text
 
 
+def wide(values: pd.Series) -> pd.DataFrame:
+    """Turn a column with a two-level index into a table: a row a first, a column a second level."""
+    first, second = values.index.names
+    table = values.rename("value").reset_index()
+    rows, columns = table[first].unique(), table[second].unique()
+    table = table.pivot_table(index=first, columns=second, values="value", aggfunc="first")
+    return table.loc[rows, columns]
+
+
 def published(name: str) -> pd.DataFrame:
     """Return numbers of the draft or of the author's logs, ``data/published/<name>.csv``."""
     return pd.read_csv(paths.ROOT / "data" / "published" / f"{name}.csv")

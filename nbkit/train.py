@@ -17,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from nbkit import checks
+from nbkit.batches import batch_order, gather, mixing, partners
 from nbkit.checks import VOID
+from nbkit.images import Images
 from nbkit.losses import Loss
-from nbkit.rng import generator, torch_generator
 
 SCHEDULES = ("constant", "one_cycle")
+PRECISIONS = ("fp32", "bf16")
 
 
 class TrainingError(RuntimeError):
@@ -49,7 +51,7 @@ class History:
 
 def fit(
     model: nn.Module,
-    inputs: Tensor,
+    inputs: Tensor | Images,
     targets: Tensor,
     loss: Loss,
     *,
@@ -57,6 +59,7 @@ def fit(
     batch_size: int,
     learning_rate: float,
     schedule: str = "constant",
+    precision: str = "fp32",
     weight_ratio: Tensor | None = None,
     on_epoch: Callable[[int], object] | None = None,
     checkpoint: Path | None = None,
@@ -65,11 +68,12 @@ def fit(
 
     Parameters
     ----------
-    model : module with ``seeds`` (S ints) and ``begin_epoch``
-        Maps (S, B, F) inputs to (S, B, C) logits. Batches follow from the seeds: networks of equal
-        seed see the same examples in the same order.
-    inputs : (N, F) or (S, N, F) float tensor
-        Shared by all networks, or each network's own.
+    model : module with ``seeds`` (S ints), ``classes`` (C) and ``begin_epoch``
+        Maps (S, B, ...) inputs to (S, B, C) logits. Batches follow from the seeds: networks of
+        equal seed see the same examples in the same order.
+    inputs : (N, F) or (S, N, F) float tensor, or Images
+        Shared by all networks, or each network's own. Images are for one network alone, which sees
+        them augmented.
     targets : (S, N) int64 tensor
         Observed labels, 255 for void.
     loss : Loss
@@ -77,6 +81,8 @@ def fit(
     learning_rate : float
     schedule : {"constant", "one_cycle"}
         ``one_cycle`` rises linearly over the first 30 % of the steps and falls as a cosine to 0.
+    precision : {"fp32", "bf16"}
+        Of the network's arithmetic; weights and loss are float32 either way.
     weight_ratio : (S,) tensor, optional
         Class weight ratio w_U / w_P of each network; the loss's own by default.
     on_epoch : callable, optional
@@ -98,29 +104,35 @@ def fit(
         cannot be read.
     """
     batch_size = checks.count("batch_size", batch_size)
+    _check_loss(loss, len(model.seeds), weight_ratio)
     steps = math.ceil(_check_data(model, inputs, targets) / batch_size)
     total = checks.count("epochs", epochs) * steps
     rate = learning_rate_at(schedule, learning_rate, total)
     tune_allocator()
     device = inputs.device
     parameters = [*model.parameters(), *_own_parameters(loss, len(model.seeds), device)]
+    images = isinstance(inputs, Images)
     # the unfused optimiser gives each network of a stack the same bits whatever its neighbours are
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, foreach=True)
+    kind = {"fused": True} if images else {"foreach": True}
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate, **kind)
     history = History()
     start = _resume(checkpoint, model, parameters, optimizer, history)
     for epoch in range(start, epochs):
         model.train()
         model.begin_epoch(epoch)
+        if images:
+            inputs.begin_epoch(model.seeds[0], epoch)
         loss.set_epoch(epoch)
         order = batch_order(model.seeds, targets.shape[1], epoch).to(device)
-        mixing = _mixing(loss, model.seeds, epoch, steps, batch_size, device)
+        drawn = mixing(loss, model.seeds, epoch, steps, batch_size, device)
         running = torch.zeros(len(model.seeds), device=device)
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate(epoch * steps + step)
             index = order[:, step * batch_size : (step + 1) * batch_size]
             x, y = gather(inputs, targets, index)
-            values = _losses(model, loss, parameters, x, y, weight_ratio, mixing, step)
+            with autocast(device, precision):
+                values = _losses(model, loss, parameters, x, y, weight_ratio, drawn, step)
             optimizer.zero_grad()
             values.sum().backward()
             optimizer.step()
@@ -139,6 +151,7 @@ def fit(
 def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], float]:
     """Return the learning rate as a function of the step, 0..total-1."""
     peak = checks.finite("learning_rate", peak, above=0)
+    checks.count("total", total)
     if checks.choice("schedule", schedule, SCHEDULES) == "constant":
         return lambda step: peak
     rise = max(1, round(0.3 * total))
@@ -151,28 +164,29 @@ def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], 
     return one_cycle
 
 
-def batch_order(seeds: list[int], size: int, epoch: int) -> Tensor:
-    """Return the order of the examples of each network in an epoch, (S, size) int64."""
-    drawn = {
-        seed: torch.randperm(size, generator=torch_generator(seed, "batches", epoch))
-        for seed in dict.fromkeys(seeds)
-    }
-    return torch.stack([drawn[seed] for seed in seeds])
+def autocast(device: torch.device | str, precision: str) -> torch.autocast:
+    """Return the context in which a network computes in a precision.
 
-
-def gather(inputs: Tensor, targets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the batch of each network: (S, B, F) inputs and (S, B) targets.
-
-    Parameters
-    ----------
-    inputs : (N, F) or (S, N, F) tensor
-    targets : (S, N) tensor
-    index : (S, B) int64 tensor
+    Raises
+    ------
+    ValueError
+        For an unknown precision, or bf16 on a chip that only emulates it, which is slower.
     """
-    y = targets.gather(1, index)
-    if inputs.ndim == 2:
-        return inputs[index], y
-    return inputs.gather(1, index[:, :, None].expand(-1, -1, inputs.shape[2])), y
+    kind = torch.device(device).type
+    wanted = checks.choice("precision", precision, PRECISIONS) == "bf16"
+    if wanted and not has_bf16(kind):
+        raise ValueError(f"this {kind} has no bf16 arithmetic; use precision='fp32'")
+    return torch.autocast(kind, torch.bfloat16, enabled=wanted)
+
+
+@functools.cache
+def has_bf16(device: str) -> bool:
+    """Whether a device, ``cpu`` or ``cuda``, computes in bf16 rather than emulating it."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    flags = Path("/proc/cpuinfo")
+    text = flags.read_text() if flags.exists() else ""
+    return "avx512_bf16" in text or "amx_bf16" in text
 
 
 @functools.cache
@@ -189,7 +203,7 @@ def tune_allocator() -> None:
             libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
-def _check_data(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
+def _check_data(model: nn.Module, inputs: Tensor | Images, targets: Tensor) -> int:
     networks = len(model.seeds)
     if targets.ndim != 2 or targets.shape[0] != networks or targets.dtype != torch.int64:
         raise ValueError(
@@ -197,14 +211,20 @@ def _check_data(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
             f"got {targets.dtype} {tuple(targets.shape)}"
         )
     size = targets.shape[1]
-    if inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
+    if isinstance(inputs, Images):
+        if networks != 1 or len(inputs) != size:
+            raise ValueError(
+                f"{len(inputs)} images for {networks} network(s) and {size} targets: images are "
+                "for one network, one target each"
+            )
+    elif inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
         raise ValueError(
             f"inputs must be floats of shape ({size}, F) or ({networks}, {size}, F), "
             f"got {inputs.dtype} {tuple(inputs.shape)}"
         )
-    if not torch.isfinite(inputs).all():
+    elif not torch.isfinite(inputs).all():
         raise ValueError("inputs hold values that are not finite")
-    classes = model.sizes[-1]
+    classes = model.classes
     if ((targets != VOID) & ((targets < 0) | (targets >= classes))).any():
         raise ValueError(f"targets must be in 0..{classes - 1} or {VOID} (void)")
     labelled = ((targets > 0) & (targets != VOID)).any(1)
@@ -212,6 +232,18 @@ def _check_data(model: nn.Module, inputs: Tensor, targets: Tensor) -> int:
         bare = (~labelled).nonzero().flatten().tolist()[:5]
         raise ValueError(f"network(s) {bare} have no labelled positive to learn from")
     return size
+
+
+def _check_loss(loss: Loss, networks: int, weight_ratio: Tensor | None) -> None:
+    if not isinstance(loss, Loss):
+        raise ValueError(f"loss must be a Loss (see losses.create), got {type(loss).__name__}")
+    if weight_ratio is None:
+        return
+    if weight_ratio.shape != (networks,) or not (weight_ratio > 0).all():
+        raise ValueError(
+            f"weight_ratio must be {networks} numbers greater than 0, one a network, "
+            f"got shape {tuple(weight_ratio.shape)}"
+        )
 
 
 def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.Parameter]:
@@ -222,21 +254,24 @@ def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.
     ]
 
 
-def _losses(model, loss, parameters, x, y, weight_ratio, mixing, step) -> Tensor:
+def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
     logits = model(x)
     names = [name for name, _ in loss.named_parameters()]
     if names:
         own = dict(zip(names, parameters[-len(names) :], strict=True))
         call = functools.partial(torch.func.functional_call, _Value(loss), strict=False)
+        ratio = torch.full((len(x),), loss.weight_ratio, device=x.device)
+        ratio = ratio if weight_ratio is None else weight_ratio
         return torch.vmap(lambda p, *args: call({f"loss.{k}": v for k, v in p.items()}, args))(
-            own, logits, y
+            own, logits, y, ratio
         )
-    if mixing is None:
+    if drawn is None:
         return loss.stacked(logits, y, weight_ratio)
-    share, pick = mixing[0][:, step], mixing[1][:, step, : y.shape[1]]
+    share, pick = drawn[0][:, step], drawn[1][:, step, : y.shape[1]]
     partner = partners(loss.mixup, y, pick)
-    other = x.gather(1, partner[:, :, None].expand_as(x))
-    mixed = model(share[:, None, None] * x + (1 - share[:, None, None]) * other)
+    other = torch.stack([own[chosen] for own, chosen in zip(x, partner, strict=True)])
+    weight = share.view(-1, *[1] * (x.ndim - 1))
+    mixed = model(weight * x + (1 - weight) * other)
     return torch.vmap(loss.with_mixup)(logits, y, mixed, partner, share)
 
 
@@ -247,38 +282,8 @@ class _Value(nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self.loss.value(logits, target)
-
-
-def partners(kind: str, y: Tensor, pick: Tensor) -> Tensor:
-    """Return whom each example is mixed with, (S, B) int64.
-
-    ``pick`` in [0, 1) chooses uniformly among the labelled positives of the batch (``labelled``;
-    all examples if it has none) or among all examples (``any``).
-    """
-    size = y.shape[1]
-    if kind == "any":
-        return (pick * size).long()
-    labelled = (y > 0) & (y != VOID)
-    first = labelled.long().argsort(dim=1, descending=True, stable=True)
-    count = labelled.sum(1, keepdim=True)
-    count = torch.where(count == 0, size, count)
-    return first.gather(1, (pick * count).long())
-
-
-def _mixing(loss, seeds, epoch, steps, batch_size, device) -> tuple[Tensor, Tensor] | None:
-    """Shares (S, steps) and picks (S, steps, B) of an epoch, or None if the loss mixes nothing."""
-    if loss.mixup is None:
-        return None
-    alpha = getattr(loss, "loss", loss).alpha
-    drawn = {}
-    for seed in dict.fromkeys(seeds):
-        rng = generator(seed, "mixup", epoch)
-        share, pick = rng.beta(alpha, alpha, steps), rng.random((steps, batch_size))
-        drawn[seed] = torch.tensor(share).float(), torch.tensor(pick).float()
-    share, pick = (torch.stack([drawn[seed][i] for seed in seeds]).to(device) for i in (0, 1))
-    return share, pick.clamp(max=1 - 1e-6)
+    def forward(self, logits: Tensor, target: Tensor, weight_ratio: Tensor) -> Tensor:
+        return self.loss.value(logits, target, weight_ratio)
 
 
 def _note_divergence(history: History, epoch: int, loss: Loss) -> None:

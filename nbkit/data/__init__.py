@@ -1,6 +1,8 @@
 """Data sets, free of noise: made points and real images, each the same on every machine."""
 
+from nbkit.data.cifar import cifar, vehicles
 from nbkit.data.digits import digits
+from nbkit.data.fetch import DataError
 from nbkit.data.toys import Gaussians, gaussians, moons
 
-__all__ = ["Gaussians", "digits", "gaussians", "moons"]
+__all__ = ["DataError", "Gaussians", "cifar", "digits", "gaussians", "moons", "vehicles"]

@@ -16,9 +16,14 @@ class Split:
         Changes whenever the examples, their labels or their order change.
     classes : tuple of str
         Name of class 0, 1, ..., K.
-    train_inputs, test_inputs : (N, F) float32 arrays
+    train_inputs, test_inputs : (N, F) float32 or (N, H, W, 3) uint8 arrays
+        Features, or RGB images.
     train_labels, test_labels : (N,) int64 arrays
         True classes 0..K.
+    categories : tuple of str
+        Names of the original classes that the K + 1 were made of, if they differ.
+    train_categories, test_categories : (N,) int64 arrays, optional
+        Index of each example into ``categories``.
     """
 
     name: str
@@ -28,6 +33,9 @@ class Split:
     train_labels: np.ndarray
     test_inputs: np.ndarray
     test_labels: np.ndarray
+    categories: tuple[str, ...] = ()
+    train_categories: np.ndarray | None = None
+    test_categories: np.ndarray | None = None
 
     @property
     def prior(self) -> float:

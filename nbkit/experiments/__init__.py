@@ -10,7 +10,7 @@ from types import ModuleType
 from nbkit import checks
 from nbkit.runs import Run
 
-NAMES = ("thresholds", "moons", "classification")
+NAMES = ("thresholds", "moons", "classification", "cifar")
 
 
 def module(name: str) -> ModuleType:

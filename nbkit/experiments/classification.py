@@ -4,18 +4,17 @@ One protocol for all rows of Table 2: the same network, schedule, mask and held-
 seed, whatever the loss. A tenth of the noisy training set is held out for selection.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from nbkit import checks, data, losses, metrics, models, noise, rng, runs, train
 from nbkit.checks import VOID
 from nbkit.data.split import Split
 
-ANNOTATIONS = ("Complete", "P+N", "P+U")
-DATASETS = ("digits",)
 CRITERIA = ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle", "test")
 HELD_OUT = 0.1
 STACK_LIMIT = 50  # networks trained at once
@@ -51,6 +50,8 @@ class ClassificationRun(runs.Run):
 
     experiment: ClassVar[str] = "classification"
     version: ClassVar[int] = 1
+    datasets: ClassVar[tuple[str, ...]] = ("digits",)
+    annotations: ClassVar[tuple[str, ...]] = ("Complete", "P+N", "P+U")
     dataset: str = "digits"
     annotation: str = "P+U"
     kept: float = 0.5
@@ -64,8 +65,8 @@ class ClassificationRun(runs.Run):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.choice("dataset", self.dataset, DATASETS)
-        checks.choice("annotation", self.annotation, ANNOTATIONS)
+        checks.choice("dataset", self.dataset, self.datasets)
+        checks.choice("annotation", self.annotation, self.annotations)
         checks.fraction("kept", self.kept, low_open=True)
         losses.parse(self.loss)
         checks.finite("weight_ratio", self.weight_ratio, above=0)
@@ -84,7 +85,7 @@ class ClassificationRun(runs.Run):
 
 def load(dataset: str) -> Split:
     """Return a data set by name."""
-    checks.choice("dataset", dataset, DATASETS)
+    checks.choice("dataset", dataset, ClassificationRun.datasets)
     return data.digits()
 
 
@@ -110,7 +111,9 @@ DRAFT_ROWS = (
 )
 
 
-def rows(kept: float = 0.5, prior: float = 0.5) -> dict[str, Row]:
+def rows(
+    kept: float = 0.5, prior: float = 0.5, *, dropout: float = 0.1, more_dropout: float = 0.5
+) -> dict[str, Row]:
     """Return the rows of the extended Table 2; the first seven are the draft's.
 
     Every row that weighs its classes at all uses the balanced ratio labelled / unlabelled =
@@ -120,17 +123,19 @@ def rows(kept: float = 0.5, prior: float = 0.5) -> dict[str, Row]:
     ----------
     kept, prior : float
         Labelled share of the positives, and their share of all examples.
+    dropout, more_dropout : float
+        Of every row, and of DropoutReg.
     """
     balanced = round(losses.balanced_ratio(prior, kept), 4)
     bayes = round(losses.bayes_ratio("exponential", kept), 4)
-    return {
+    table = {
         "Complete": Row("Complete"),
         "P+N": Row("P+N"),
         "CrossEntropy": Row(),
         "Weighted": Row(loss="weighted", weight_ratio=balanced),
         "Exponential": Row(loss="exponential", weight_ratio=balanced),
         "BootstrapHard": Row(loss="bootstrap_hard", weight_ratio=balanced),
-        "DropoutReg": Row(dropout=0.5),
+        "DropoutReg": Row(),
         "Weighted, half": Row(loss="weighted", weight_ratio=balanced / 2),
         "Exponential, r = 1": Row(loss="exponential"),
         "Exponential, r = 1, fade-in": Row(loss="exponential", fade_in=True),
@@ -149,6 +154,10 @@ def rows(kept: float = 0.5, prior: float = 0.5) -> dict[str, Row]:
         "nnPU": Row(loss="nnpu"),
         "VPU": Row(loss="vpu"),
         "Dist-PU": Row(loss="dist_pu"),
+    }
+    return {
+        name: replace(row, dropout=more_dropout if name == "DropoutReg" else dropout)
+        for name, row in table.items()
     }
 
 
@@ -222,10 +231,15 @@ def annotate(run: ClassificationRun, true: np.ndarray) -> Annotated:
     else:
         noisy = noise.missing(true, 1 - run.kept, rng=draw)
         observed, transition = noisy.labels, noisy.transition
-    order = rng.generator(run.seed, "held out").permutation(len(true))
-    held_out = np.zeros(len(true), dtype=bool)
-    held_out[order[: round(HELD_OUT * len(true))]] = True
-    return Annotated(observed, transition, held_out)
+    return Annotated(observed, transition, hold_out(run.seed, len(true)))
+
+
+def hold_out(seed: int, size: int) -> np.ndarray:
+    """Draw the tenth of the examples that is kept for selection, (size,) bool."""
+    order = rng.generator(seed, "held out").permutation(size)
+    held_out = np.zeros(size, dtype=bool)
+    held_out[order[: round(HELD_OUT * size)]] = True
+    return held_out
 
 
 @dataclass(frozen=True)
@@ -234,14 +248,14 @@ class Trained:
 
     Attributes
     ----------
-    model : models.MLP
+    model : models.MLP or models.VGG8
     split : data.split.Split
     annotated : list of Annotated
     history : train.History
     loss : losses.Loss
     """
 
-    model: models.MLP
+    model: nn.Module
     split: Split
     annotated: list[Annotated]
     history: train.History
@@ -266,15 +280,7 @@ def fit(stack: list[ClassificationRun], device: str = "cpu") -> Trained:
 
     def score(epoch: int) -> dict[str, torch.Tensor]:
         test = probabilities(model, test_inputs.expand(len(stack), -1, -1))
-        selection = probabilities(model, held_inputs)
-        guess = selection.argmax(-1)
-        scores = {
-            "confusion": metrics.confusion_matrix(split.test_labels, test.argmax(-1), classes),
-            "oracle": (guess == true[held]).mean(-1),
-            "proxy_accuracy": metrics.proxy_accuracy(guess, held_observed, split.prior),
-            "pu_auc": _pu_auc(selection, held_observed, split.prior),
-        }
-        return {name: torch.as_tensor(value) for name, value in scores.items()}
+        return scores(split, test, probabilities(model, held_inputs), true[held], held_observed)
 
     history = train.fit(
         model,
@@ -304,26 +310,74 @@ def test_probabilities(trained: Trained) -> np.ndarray:
     return probabilities(trained.model, inputs.expand(len(trained.annotated), -1, -1))
 
 
+def scores(
+    split: Split,
+    test: np.ndarray,
+    selection: np.ndarray,
+    true: np.ndarray,
+    observed: np.ndarray,
+    setting: str = "one_sample",
+) -> dict[str, torch.Tensor]:
+    """Return what the selection criteria need to know of an epoch.
+
+    Parameters
+    ----------
+    split : Split
+    test : (S, N, C) array
+        Class probabilities of the test examples.
+    selection : (S, M, C) array
+        Of the held-out examples.
+    true, observed : (S, M) integer arrays
+        True and observed labels of the held-out examples.
+    setting : {"one_sample", "two_sample"}
+        Whether the population sample is P and U pooled, or U alone.
+
+    Returns
+    -------
+    dict of (S, ...) tensors
+        ``confusion`` on the test examples; ``oracle``, accuracy on the true labels of the held-out
+        sample; ``proxy_accuracy`` and ``pu_auc``, which know its observed labels only.
+    """
+    guess = selection.argmax(-1)
+    sample = observed == 0 if setting == "two_sample" else np.full(observed.shape, True)
+    values = {
+        "confusion": metrics.confusion_matrix(
+            split.test_labels, test.argmax(-1), len(split.classes)
+        ),
+        "oracle": ((guess == true) & sample).sum(-1) / sample.sum(-1),
+        "proxy_accuracy": metrics.proxy_accuracy(guess, observed, split.prior, setting=setting),
+        "pu_auc": _pu_auc(selection, observed, split.prior, setting),
+    }
+    return {name: torch.as_tensor(value) for name, value in values.items()}
+
+
 def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exception]:
     """Train a stack and score it under every selection criterion; see ``experiments.compute``."""
-    return evaluate(fit(stack, device))
+    trained = fit(stack, device)
+    return results(trained, test_probabilities(trained))
 
 
-def evaluate(trained: Trained) -> list[dict | Exception]:
-    """Return the result of each network of a stack, or the reason of its failure."""
+def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
+    """Return the result of each network, or why it has none.
+
+    Parameters
+    ----------
+    trained : Trained
+    final : (S, N, C) array
+        Class probabilities of the test examples at the end.
+    """
     epochs = trained.history.epochs
     series = {name: torch.stack([e[name] for e in epochs], 1).numpy() for name in epochs[0]}
     series["loss"] = torch.stack(trained.history.losses, 1).numpy()
-    final = test_probabilities(trained)
-    results = []
-    for i in range(len(trained.annotated)):
+    outcomes = []
+    for i, annotated in enumerate(trained.annotated):
         if i in trained.history.diverged:
             epoch = trained.history.diverged[i]
-            results.append(train.TrainingError(train.divergence(epoch, trained.loss)))
+            outcomes.append(train.TrainingError(train.divergence(epoch, trained.loss)))
         else:
             own = {name: values[i] for name, values in series.items()}
-            results.append(_result(own, final[i], trained.split, trained.annotated[i]))
-    return results
+            outcomes.append(_result(own, final[i], trained.split, annotated))
+    return outcomes
 
 
 def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated) -> dict:
@@ -338,19 +392,19 @@ def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated)
         "oracle": [int(series["oracle"].argmax())],
         "test": [int(test["accuracy"].argmax())],
     }
-    scores = {
+    by_criterion = {
         criterion: {name: float(values[epochs].mean()) for name, values in test.items()}
         | {"epoch": epochs[-1] + 1}
         for criterion, epochs in picks.items()
     }
     correct = final.argmax(-1) == split.test_labels
-    scores["last"] |= {
+    by_criterion["last"] |= {
         "auc": float(metrics.auc(1 - final[:, 0], split.test_labels > 0)),
         "calibration_error": metrics.calibration_error(final.max(-1), correct),
     }
     names = ("loss", "proxy_accuracy", "pu_auc", "oracle")
     return {
-        "metrics": scores,
+        "metrics": by_criterion,
         "curves": {name: np.round(series[name], 4) for name in names}
         | {name: np.round(test[name], 4) for name in ("accuracy", "f1")},
         "confusion": confusion[-1],
@@ -358,8 +412,10 @@ def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated)
     }
 
 
-def _pu_auc(selection: np.ndarray, observed: np.ndarray, prior: float) -> np.ndarray:
+def _pu_auc(selection: np.ndarray, observed: np.ndarray, prior: float, setting: str) -> np.ndarray:
     """PU-AUC of each network; examples that are not annotated (P+N) count nowhere."""
-    scores = 1 - selection[..., 0]
-    pairs = zip(scores, observed, strict=True)
-    return np.array([metrics.pu_auc(s[o != VOID], o[o != VOID], prior) for s, o in pairs])
+    values = []
+    for positive, own in zip(1 - selection[..., 0], observed, strict=True):
+        known = own != VOID
+        values.append(metrics.pu_auc(positive[known], own[known], prior, setting=setting))
+    return np.array(values)

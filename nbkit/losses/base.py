@@ -68,9 +68,13 @@ class Loss(nn.Module):
         check_batch(logits, target)
         return self.unweighted(logits, target) * class_weight(target, self.weight_ratio)
 
-    def value(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over non-void positions, without checking the arguments."""
-        losses = self.unweighted(logits, target) * class_weight(target, self.weight_ratio)
+    def value(self, logits: Tensor, target: Tensor, weight_ratio: Tensor | None = None) -> Tensor:
+        """Return the mean over non-void positions, without checking the arguments.
+
+        ``weight_ratio`` takes the place of the loss's own.
+        """
+        ratio = self.weight_ratio if weight_ratio is None else weight_ratio
+        losses = self.unweighted(logits, target) * class_weight(target, ratio)
         return losses.sum() / (target != VOID).sum().clamp(min=1)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -152,9 +156,9 @@ class FadeIn(Loss):
         start = -picked(log_p, y)
         return self.alpha * start + (1 - self.alpha) * self.loss.formula(log_p, y)
 
-    def value(self, logits: Tensor, target: Tensor) -> Tensor:
+    def value(self, logits: Tensor, target: Tensor, weight_ratio: Tensor | None = None) -> Tensor:
         if self.separable:
-            return super().value(logits, target)
+            return super().value(logits, target, weight_ratio)
         return self._fade(logits, target, self.loss.value(logits, target))
 
     def with_mixup(self, logits: Tensor, target: Tensor, *mixed: Tensor) -> Tensor:

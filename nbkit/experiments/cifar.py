@@ -1,0 +1,285 @@
+"""The draft's Table 2 and Figure 5 on the real images, and the binary protocol of the PU papers.
+
+Rows, annotation, criteria and scores are those of ``classification``; here are the network, the
+images and the grids. A run is one VGG8, never a stack.
+"""
+
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from nbkit import checks, data, losses, metrics, models, noise, paths, rng, runs, train
+from nbkit.checks import VOID
+from nbkit.data.cifar import fingerprint, near_positive
+from nbkit.data.split import Split
+from nbkit.experiments import classification
+from nbkit.experiments.classification import (
+    DRAFT_ROWS,
+    Annotated,
+    ClassificationRun,
+    Row,
+    Trained,
+)
+from nbkit.images import Images
+
+STACK_LIMIT = 1
+DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
+FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
+EVALUATION_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class CifarRun(ClassificationRun):
+    """One VGG8 on one annotation of the CIFAR images; see ``ClassificationRun`` for the rest.
+
+    Parameters
+    ----------
+    dataset : {"cifar", "vehicles"}
+        ``data.cifar(images)``, or ``data.vehicles()``, which is binary.
+    annotation : {"Complete", "P+N", "P+U", "two-sample"}
+        Two-sample: U is all of the images, and ``labelled`` positives are there once more, with
+        their label. ``kept`` is then without meaning.
+    images : int
+        Training images of ``cifar`` in all, 0 for every one.
+    labelled : int
+        Labelled positives of the two-sample annotation.
+    dropout : float
+        Of ``models.VGG8``.
+    precision : {"fp32", "bf16"}
+        Of training and evaluation.
+    """
+
+    experiment: ClassVar[str] = "cifar"
+    version: ClassVar[int] = 1
+    datasets: ClassVar[tuple[str, ...]] = ("cifar", "vehicles")
+    annotations: ClassVar[tuple[str, ...]] = (*ClassificationRun.annotations, "two-sample")
+    dataset: str = "cifar"
+    images: int = 0
+    labelled: int = 0
+    dropout: float = DROPOUT
+    epochs: int = 30
+    learning_rate: float = 1e-3
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.count("images", self.images, least=0)
+        checks.choice("precision", self.precision, train.PRECISIONS)
+        if (self.annotation == "two-sample") != (self.labelled > 0):
+            raise ValueError(
+                f"the two-sample annotation, and only that, needs labelled positives; got "
+                f"annotation={self.annotation!r}, labelled={self.labelled}"
+            )
+        if self.images and self.dataset != "cifar":
+            raise ValueError(f"images is for dataset='cifar', got dataset={self.dataset!r}")
+
+    def data_fingerprint(self) -> str:
+        return fingerprint(self.dataset)
+
+    def stack(self) -> tuple:
+        return astuple(self)
+
+    @property
+    def setting(self) -> str:
+        """Where the sample of the population comes from, as in ``metrics`` and ``losses``."""
+        return "two_sample" if self.annotation == "two-sample" else "one_sample"
+
+
+def load(run: CifarRun) -> Split:
+    """Return the data set of a run."""
+    return data.cifar(run.images) if run.dataset == "cifar" else data.vehicles()
+
+
+def rows(kept: float = 0.5) -> dict[str, Row]:
+    """Return the rows of Table 2, as ``classification.rows``, with the dropout of VGG8."""
+    return classification.rows(kept, dropout=DROPOUT, more_dropout=MORE_DROPOUT)
+
+
+def table(preset: str) -> dict[tuple[str, int], CifarRun]:
+    """Return the runs of the draft's seven rows by (row, seed): half of the positives labelled."""
+    seeds = runs.sizes(preset, "cifar")["seeds"]
+    return {(row, seed): _run(preset, row, seed) for seed in range(seeds) for row in DRAFT_ROWS}
+
+
+def figure(preset: str) -> dict[tuple[str, float, int], CifarRun]:
+    """Return the runs of Figure 5 by (row, kept, seed); all labels kept is the row Complete."""
+    size = runs.sizes(preset, "cifar")
+    return {
+        (row, kept, seed): _run(preset, row, seed, kept)
+        for seed in range(size["figure_seeds"])
+        for kept in size["kept"]
+        for row in FIGURE_ROWS
+    }
+
+
+def extended(preset: str) -> dict[tuple[str, int], CifarRun]:
+    """Return the runs of the rows beyond the draft's by (row, seed)."""
+    seeds = runs.sizes(preset, "cifar")["extended_seeds"]
+    more = [row for row in rows() if row not in DRAFT_ROWS]
+    return {(row, seed): _run(preset, row, seed) for seed in range(seeds) for row in more}
+
+
+def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
+    """Return the runs of the binary protocol by (row, seed).
+
+    Vehicles against animals of CIFAR-10, prior .4, 1,000 labelled positives, U all 50,000 images
+    (Kiryo et al. 2017). The Bayes ratio of n labelled and N unlabelled examples is n / (2 prior N)
+    for cross-entropy and twice that for the exponential loss.
+    """
+    size = runs.sizes(preset, "cifar")
+    bayes = round(1000 / (2 * 0.4 * 50_000), 4)
+    two_sample = {"annotation": "two-sample", "labelled": 1000}
+    risk = "{}(setting='two_sample')".format
+    kinds = {
+        "Complete": {"annotation": "Complete", "kept": 1.0},
+        "CrossEntropy": two_sample,
+        "Weighted, Bayes r": two_sample | {"loss": "weighted", "weight_ratio": bayes},
+        "Exponential, Bayes r": two_sample | {"loss": "exponential", "weight_ratio": 2 * bayes},
+        "nnPU": two_sample | {"loss": risk("nnpu")},
+        "VPU": two_sample | {"loss": risk("vpu")},
+        "Dist-PU": two_sample | {"loss": risk("dist_pu")},
+    }
+    return {
+        (row, seed): CifarRun(
+            dataset="vehicles",
+            epochs=size["epochs"],
+            batch_size=512,  # about ten labelled positives a batch
+            learning_rate=size["learning_rate"],
+            seed=seed,
+            **kind,
+        )
+        for seed in range(size["binary_seeds"])
+        for row, kind in kinds.items()
+    }
+
+
+def grid(preset: str) -> dict[tuple, CifarRun]:
+    """Return every run of a preset by (part, ...), in the order in which they are worth having."""
+    parts = {"table": table, "figure": figure, "extended": extended, "binary": binary}
+    return {
+        (part, *name): run for part, make in parts.items() for name, run in make(preset).items()
+    }
+
+
+def _run(preset: str, row: str, seed: int, kept: float = 0.5) -> CifarRun:
+    size, chosen = runs.sizes(preset, "cifar"), rows(kept)[row]
+    if kept == 1:
+        chosen = replace(chosen, annotation="Complete")
+    return CifarRun(
+        kept=1.0 if chosen.annotation == "Complete" else kept,
+        images=size["images"],
+        epochs=size["epochs"],
+        batch_size=size["batch_size"],
+        learning_rate=size["learning_rate"],
+        seed=seed,
+        **vars(chosen),
+    )
+
+
+def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
+    """Draw which images a run is given, some of them twice, and how they are annotated.
+
+    Returns
+    -------
+    rows : (M,) int64 array
+        The image of each example.
+    annotated : Annotated
+        Of the examples.
+    """
+    images = np.arange(len(true))
+    if run.annotation != "two-sample":
+        return images, classification.annotate(run, true)
+    positives = np.flatnonzero(true > 0)
+    if run.labelled > len(positives):
+        raise ValueError(f"labelled must be at most {len(positives)}, got {run.labelled}")
+    draw = rng.generator(run.seed, "annotation")
+    twice = np.sort(draw.choice(positives, run.labelled, replace=False))
+    observed = np.concatenate([np.zeros_like(true), true[twice]])
+    chosen = np.concatenate([images, twice])
+    transition = noise.transition_matrix(true[chosen], observed, int(true.max()) + 1)
+    return chosen, Annotated(observed, transition, classification.hold_out(run.seed, len(chosen)))
+
+
+def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> Trained:
+    """Train a run, scoring every epoch; with a checkpoint it goes on where it was interrupted."""
+    split = load(run)
+    chosen, annotated = annotate(run, split.train_labels)
+    true, observed, held = split.train_labels[chosen], annotated.observed, annotated.held_out
+    used = ~held & (observed != VOID)  # a void example would cost its time and teach nothing
+    pixels = torch.from_numpy(split.train_inputs).to(device)
+    inputs, selection = (
+        Images(pixels, torch.from_numpy(chosen[part]).to(device)) for part in (used, held)
+    )
+    test = Images(torch.from_numpy(split.test_inputs).to(device))
+    classes = len(split.classes)
+    model = models.VGG8(classes, [run.seed], dropout=run.dropout).to(device)
+    loss = losses.build(run.loss, kept=run.kept, prior=split.prior, num_classes=classes)
+    loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
+
+    def score(epoch: int) -> dict[str, torch.Tensor]:
+        return classification.scores(
+            split,
+            probabilities(model, test, run.precision),
+            probabilities(model, selection, run.precision),
+            true[None, held],
+            observed[None, held],
+            run.setting,
+        )
+
+    history = train.fit(
+        model,
+        inputs,
+        torch.from_numpy(observed[None, used]).to(device),
+        loss,
+        epochs=run.epochs,
+        batch_size=run.batch_size,
+        learning_rate=run.learning_rate,
+        schedule="one_cycle",
+        precision=run.precision,
+        weight_ratio=torch.tensor([run.weight_ratio], device=device),
+        on_epoch=score,
+        checkpoint=checkpoint,
+    )
+    return Trained(model, split, [annotated], history, loss)
+
+
+@torch.no_grad()
+def probabilities(model: models.VGG8, images: Images, precision: str = "fp32") -> np.ndarray:
+    """Return the class probabilities of images as they are, (1, N, C) float64."""
+    parts = []
+    for start in range(0, len(images), EVALUATION_BATCH):
+        with train.autocast(images.device, precision):
+            logits = model(images.plain(slice(start, start + EVALUATION_BATCH))[None])
+        parts.append(logits.double().softmax(-1))
+    return torch.cat(parts, 1).cpu().numpy()
+
+
+def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
+    """Train a run and score it under every selection criterion; see ``experiments.compute``."""
+    (run,) = stack
+    trained = fit(run, device, paths.checkpoint(run.key))
+    test = Images(torch.from_numpy(trained.split.test_inputs).to(device))
+    final = probabilities(trained.model, test, run.precision)
+    (result,) = classification.results(trained, final)
+    if isinstance(result, dict) and run.dataset == "cifar":
+        far, rates = _near_and_far(trained.split, final[0].argmax(-1))
+        result["metrics"]["last"] |= far
+        result["called_positive"] = rates
+    return [result]
+
+
+def _near_and_far(split: Split, predicted: np.ndarray) -> tuple[dict, dict]:
+    """Scores without the near-positives, and how often each category of class 0 fools."""
+    far = np.where(near_positive(split), VOID, split.test_labels)
+    confusion = metrics.confusion_matrix(far, predicted, len(split.classes))
+    scores = metrics.classification(confusion) | metrics.detection(confusion)
+    called = np.bincount(split.test_categories, predicted > 0, len(split.categories))
+    share = called / np.bincount(split.test_categories, minlength=len(split.categories))
+    negative = np.unique(split.test_categories[split.test_labels == 0])
+    return (
+        {f"far_{name}": float(value) for name, value in scores.items()},
+        {split.categories[i]: round(float(share[i]), 4) for i in negative},
+    )

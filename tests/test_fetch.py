@@ -1,0 +1,155 @@
+"""Downloads over a local server that cuts, lies and refuses."""
+
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+
+import pytest
+
+from nbkit.data import fetch
+from nbkit.data.fetch import Archive, DataError
+
+CONTENT = bytes(range(256)) * 40
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves ``files``; ``cut`` bytes then hang up, or Range requests only where ``ranges``."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.cut, self.ranges, self.starts = {"/file": CONTENT}, {}, True, []
+
+    def url(self, path):
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path not in self.server.files:
+            return self.send_error(404)
+        content, start = self.server.files[self.path], 0
+        if self.server.ranges and "Range" in self.headers:
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        self.server.starts.append(start)
+        if start >= len(content):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:][: self.server.cut.pop(self.path, None)])
+        return None
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def archive(server):
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    return Archive("file", sha256, (server.url("/absent"), server.url("/file")))
+
+
+def test_a_download_falls_back_to_the_next_mirror(archive, tmp_path):
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_download_that_breaks_off_is_resumed(server, archive, tmp_path):
+    server.cut["/file"] = 1000
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+    assert server.starts == [0, 1000]
+
+
+def test_a_download_of_an_earlier_process_is_resumed(server, archive, tmp_path):
+    (tmp_path / "file.part").write_bytes(CONTENT[:77])
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+    assert server.starts == [77]
+
+
+def test_a_whole_part_is_not_downloaded_again(archive, tmp_path):
+    (tmp_path / "file.part").write_bytes(CONTENT)
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_foreign_part_is_started_again(archive, tmp_path):
+    (tmp_path / "file.part").write_bytes(b"x" * 77)
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_starts_again(server, archive, tmp_path):
+    server.ranges = False
+    (tmp_path / "file.part").write_bytes(CONTENT[:77])
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_file_that_is_there_needs_no_server(archive, tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT)
+    offline = Archive("file", archive.sha256, ())
+    assert fetch.download(offline, tmp_path) == tmp_path / "file"
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [(CONTENT[:-1], "another file"), (b"\n<!DOCTYPE html><html>", "a page of HTML")],
+)
+def test_a_wrong_file_is_refused_with_the_way_out(server, archive, tmp_path, sent, reason):
+    server.files["/file"] = sent
+    with pytest.raises(DataError, match=reason) as caught:
+        fetch.download(archive, tmp_path)
+    assert not (tmp_path / "file").exists()
+    for needed in (str(tmp_path / "file"), archive.sha256, "digits", "404"):
+        assert needed in str(caught.value)
+
+
+def test_a_wrong_file_put_there_by_hand_is_refused(archive, tmp_path):
+    (tmp_path / "file").write_bytes(CONTENT[:-1])
+    with pytest.raises(DataError, match="delete it"):
+        fetch.download(archive, tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(archive, tmp_path):
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(DataError, match=r"plain.*NBKIT_DATA"):
+        fetch.download(archive, tmp_path / "plain")
+
+
+def test_a_member_outside_the_folder_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        member = tarfile.TarInfo("../outside")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"evil"))
+    with pytest.raises(DataError, match="outside"):
+        fetch.unpack(tmp_path / "bad.tar", tmp_path / "inner")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_an_archive_that_ends_early_is_refused(tmp_path):
+    with tarfile.open(tmp_path / "whole.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo("big")
+        member.size = len(CONTENT)
+        tar.addfile(member, io.BytesIO(CONTENT))
+    whole = (tmp_path / "whole.tar.gz").read_bytes()
+    (tmp_path / "short.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        fetch.unpack(tmp_path / "short.tar.gz", tmp_path / "inner")
+
+
+def test_an_interrupted_replacement_leaves_no_trace(tmp_path):
+    def interrupted():
+        with fetch.replacing(tmp_path / "set") as partial:
+            (partial / "half").write_text("")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert list(tmp_path.iterdir()) == []
