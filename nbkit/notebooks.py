@@ -23,7 +23,7 @@ from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from nbkit import paths
+from nbkit import paths, tables
 
 FOLDER = paths.ROOT / "notebooks"
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
@@ -188,7 +188,8 @@ def build(source: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode | 
 def refresh() -> Iterator[str]:
     """Rebuild every notebook from its source, execute it on the committed results, and save it.
 
-    Figures and tables are exported to ``figures/``. Yields a line a notebook.
+    Figures and tables are exported to ``figures/``, and the tables of README.md are renewed from
+    them. Yields a line a notebook.
     """
     for source in sorted((FOLDER / "src").glob("*.py")):
         reader, solved = build(source)
@@ -208,6 +209,8 @@ def refresh() -> Iterator[str]:
             executed.metadata = notebook.metadata
             nbformat.write(executed, target)
             yield f"{target.relative_to(paths.ROOT)}: {done.seconds:.0f} s"
+    readme = paths.ROOT / "README.md"
+    readme.write_text(tables.fill(readme.read_text()))
 
 
 def _notebook(cells: list) -> nbformat.NotebookNode:

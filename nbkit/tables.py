@@ -1,6 +1,7 @@
 """Tables of the study: mean ± standard deviation over seeds, with n, from tidy frames."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +61,22 @@ def wide(values: pd.Series) -> pd.DataFrame:
 def published(name: str) -> pd.DataFrame:
     """Return numbers of the draft or of the author's logs, ``data/published/<name>.csv``."""
     return pd.read_csv(paths.ROOT / "data" / "published" / f"{name}.csv")
+
+
+def fill(text: str) -> str:
+    """Renew the tables of a Markdown text from the exported CSV files.
+
+    A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and is made of
+    ``figures/NAME.csv``.
+    """
+
+    def renew(match: re.Match) -> str:
+        frame = pd.read_csv(paths.ROOT / "figures" / f"{match[1]}.csv", dtype=str).fillna("")
+        rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
+        lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        return f"<!-- table: {match[1]} -->\n{lines}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", renew, text, flags=re.S)
 
 
 def save(table: pd.DataFrame, name: str) -> Path | None:

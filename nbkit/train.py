@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from nbkit import checks
 from nbkit.batches import batch_order, gather, mixing, partners
@@ -113,8 +114,7 @@ def fit(
     parameters = [*model.parameters(), *_own_parameters(loss, len(model.seeds), device)]
     images = isinstance(inputs, Images)
     # the unfused optimiser gives each network of a stack the same bits whatever its neighbours are
-    kind = {"fused": True} if images else {"foreach": True}
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, **kind)
+    optimizer = Adam(parameters, fused=images)
     history = History()
     start = _resume(checkpoint, model, parameters, optimizer, history)
     for epoch in range(start, epochs):
@@ -127,15 +127,12 @@ def fit(
         drawn = mixing(loss, model.seeds, epoch, steps, batch_size, device)
         running = torch.zeros(len(model.seeds), device=device)
         for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = rate(epoch * steps + step)
             index = order[:, step * batch_size : (step + 1) * batch_size]
             x, y = gather(inputs, targets, index)
             with autocast(device, precision):
                 values = _losses(model, loss, parameters, x, y, weight_ratio, drawn, step)
-            optimizer.zero_grad()
             values.sum().backward()
-            optimizer.step()
+            optimizer.step(rate(epoch * steps + step))
             running += values.detach()
         history.losses.append((running / steps).cpu())
         _note_divergence(history, epoch, loss)
@@ -146,6 +143,48 @@ def fit(
         _save(checkpoint, model, parameters, optimizer, history)
     model.eval()
     return history
+
+
+class Adam:
+    """The function behind ``torch.optim.Adam`` with its state, and nothing else.
+
+    The class itself loads the compiler the first time one is made: seconds in every worker and
+    every kernel, more than some of the trainings here take.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], *, fused: bool):
+        self.parameters, self.fused = parameters, fused
+        self.means = [torch.zeros_like(p) for p in parameters]
+        self.squares = [torch.zeros_like(p) for p in parameters]
+        self.steps = [torch.zeros((), device=p.device if fused else "cpu") for p in parameters]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters along their gradients, and forget the gradients."""
+        adam(
+            self.parameters,
+            [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters],
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            foreach=not self.fused,
+            fused=self.fused,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        """What a checkpoint has to keep."""
+        return [*self.means, *self.squares, *self.steps]
 
 
 def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], float]:
@@ -303,8 +342,7 @@ def _save(checkpoint, model, parameters, optimizer, history) -> None:
     if checkpoint is None:
         return
     state = {
-        "parameters": [p.detach() for p in parameters],
-        "optimizer": optimizer.state_dict(),
+        "tensors": [p.detach() for p in parameters] + optimizer.state,
         "seeds": list(model.seeds),
         "history": vars(history),
     }
@@ -321,10 +359,10 @@ def _resume(checkpoint, model, parameters, optimizer, history) -> int:
         state = torch.load(checkpoint, map_location=parameters[0].device, weights_only=True)
         if state["seeds"] != list(model.seeds):
             raise TrainingError(f"{checkpoint} belongs to other seeds; delete it and start again")
-        optimizer.load_state_dict(state["optimizer"])
         with torch.no_grad():
-            for parameter, saved in zip(parameters, state["parameters"], strict=True):
-                parameter.copy_(saved)
+            own = [*parameters, *optimizer.state]
+            for tensor, saved in zip(own, state["tensors"], strict=True):
+                tensor.copy_(saved)
         vars(history).update(state["history"])
     except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
         if isinstance(error, TrainingError):

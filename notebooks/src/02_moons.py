@@ -88,8 +88,9 @@ figures.save(
 
 # %%
 summary = tables.summary(frame, ["row", "missing"], ["balanced_accuracy"])
-tables.save(tables.printed(summary), "moons_sweep")
-tables.wide(tables.printed(summary)["balanced_accuracy"])
+sweep_table = tables.wide(tables.printed(summary)["balanced_accuracy"])
+tables.save(sweep_table, "moons_sweep")
+sweep_table
 
 # %% tags=["check"]
 if preset == "laptop":

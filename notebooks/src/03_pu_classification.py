@@ -158,7 +158,9 @@ scores = ["accuracy", "precision", "recall", "f1"]
 last = frame[frame["criterion"] == "last"]
 table = tables.summary(last, ["row"], scores)
 tables.save(tables.printed(table), "table2_digits")
-tables.printed(table.loc[list(classification.DRAFT_ROWS)])
+draft_table = tables.printed(table.loc[[*classification.DRAFT_ROWS, "nnPU", "Dist-PU"]])
+tables.save(draft_table, "table2_digits_draft")
+draft_table
 
 # %% [markdown]
 # *Digits, last epoch, mean ± standard deviation over seeds, CPU. Recompute with
