@@ -1,0 +1,230 @@
+"""CIFAR runs on tiny fake images: what they train on, what they store, and how they resume."""
+
+import dataclasses
+
+import fake_cifar
+import numpy as np
+import pytest
+import torch
+
+from nbkit import data, losses, models, paths, runs, sweep, train
+from nbkit.checks import VOID
+from nbkit.data.cifar import near_positive
+from nbkit.experiments import cifar, classification
+from nbkit.experiments.cifar import CifarRun
+from nbkit.images import Images
+
+SHORT = {"images": 200, "epochs": 1, "batch_size": 32}
+TWO_SAMPLE = {"dataset": "vehicles", "annotation": "two-sample", "labelled": 30, "epochs": 1}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """A tiny cache, and nothing written elsewhere."""
+    for name in ("data", "runs", "results"):
+        monkeypatch.setenv(f"NBKIT_{name.upper()}", str(tmp_path / name))
+    return fake_cifar.write_cache(tmp_path / "data", train=200)
+
+
+def weights(trained):
+    return torch.cat([p.detach().flatten() for p in trained.model.parameters()])
+
+
+def final(trained):
+    return cifar.probabilities(trained.model, Images(torch.from_numpy(trained.split.test_inputs)))
+
+
+def given(run, monkeypatch):
+    """What a run hands to the training loop: images and targets."""
+    seen = {}
+
+    class Enough(Exception):
+        pass
+
+    def fit(model, inputs, targets, *_, **__):
+        seen.update(inputs=inputs, targets=targets)
+        raise Enough
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit", fit)
+        with pytest.raises(Enough):
+            cifar.fit(run)
+    return seen["inputs"], seen["targets"]
+
+
+@pytest.mark.parametrize("annotation", ["P+N", "P+U"])
+def test_a_run_is_given_what_is_annotated_and_not_held_out(monkeypatch, annotation):
+    run = CifarRun(**SHORT, annotation=annotation, seed=4)
+    images, targets = given(run, monkeypatch)
+    annotated = classification.annotate(run, data.cifar(200).train_labels)
+    used = np.flatnonzero(~annotated.held_out & (annotated.observed != VOID))
+    np.testing.assert_array_equal(images.rows, used)
+    np.testing.assert_array_equal(targets[0], annotated.observed[used])
+    assert annotated.held_out.sum() == 20
+
+
+def test_two_samples_are_all_images_and_some_positives_again():
+    true = data.vehicles().train_labels
+    rows, annotated = cifar.annotate(CifarRun(**TWO_SAMPLE), true)
+    np.testing.assert_array_equal(rows[: len(true)], np.arange(len(true)))
+    assert not annotated.observed[: len(true)].any()
+    again = rows[len(true) :]
+    assert len(np.unique(again)) == 30
+    assert true[again].all()
+    assert annotated.observed[len(true) :].all()
+
+
+def test_too_many_labelled_positives_are_refused():
+    run = CifarRun(**TWO_SAMPLE | {"labelled": 81})
+    with pytest.raises(ValueError, match="at most 80"):
+        cifar.annotate(run, data.vehicles().train_labels)
+
+
+def test_test_labels_reach_neither_the_weights_nor_a_selection_without_them(monkeypatch):
+    run = CifarRun(**SHORT | {"epochs": 3}, loss="weighted", weight_ratio=0.2, learning_rate=3e-3)
+    honest = cifar.load(run)
+    wrong = dataclasses.replace(honest, test_labels=(honest.test_labels + 1) % 11)
+    trained = []
+    for split in (honest, wrong):
+        monkeypatch.setattr(cifar, "load", lambda run, split=split: split)
+        trained.append(cifar.fit(run))
+    assert torch.equal(*map(weights, trained))
+    first, second = (classification.results(one, final(one))[0]["metrics"] for one in trained)
+    assert first["last"]["accuracy"] != second["last"]["accuracy"]
+    for criterion in ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle"):
+        assert first[criterion]["epoch"] == second[criterion]["epoch"]
+
+
+def test_a_run_killed_after_an_epoch_ends_in_the_same_weights(tmp_path, monkeypatch):
+    run = CifarRun(**SHORT | {"epochs": 2}, learning_rate=3e-3)
+    whole = cifar.fit(run)
+    score, epochs = classification.scores, []
+
+    def killed(*arguments):
+        epochs.append(None)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return score(*arguments)
+
+    monkeypatch.setattr(classification, "scores", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cifar.fit(run, checkpoint=tmp_path / "run.pt")
+    resumed = cifar.fit(run, checkpoint=tmp_path / "run.pt")
+    assert len(epochs) == 3  # the first epoch was not trained again
+    assert torch.equal(weights(whole), weights(resumed))
+    torch.testing.assert_close(whole.history.epochs, resumed.history.epochs, rtol=0, atol=0)
+
+
+def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
+    run = CifarRun(**SHORT | {"epochs": 2})
+    score, epochs = classification.scores, []
+
+    def killed(*arguments):
+        epochs.append(None)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return score(*arguments)
+
+    monkeypatch.setattr(classification, "scores", killed)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.compute([run], engine="inline")
+    assert paths.checkpoint(run.key).exists()
+    sweep.compute([run], engine="inline")
+    assert len(epochs) == 3
+    assert not paths.checkpoint(run.key).exists()
+    assert set(runs.Store().load(run)["metrics"]) == set(classification.CRITERIA)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [CifarRun(**SHORT, loss="dist_pu(warm_up=0)"), CifarRun(**TWO_SAMPLE, loss="vpu")],
+)
+def test_losses_that_mix_examples_train_on_images(run):
+    (result,) = cifar.compute([run], "cpu")
+    assert np.isfinite(result["curves"]["loss"]).all()
+
+
+def test_scores_without_near_positives_leave_them_out():
+    split = data.cifar(200)
+    predicted = np.random.default_rng(0).integers(0, 11, len(split.test_labels))
+    far, rates = cifar._near_and_far(split, predicted)
+    keep = ~near_positive(split)
+    assert keep.sum() == 198  # one bus, one wolf
+    accuracy = (predicted == split.test_labels)[keep].mean()
+    assert far["far_accuracy"] == pytest.approx(accuracy)
+    bus = split.categories.index("bus")
+    assert rates["bus"] == (predicted[split.test_categories == bus] > 0).mean()
+    assert len(rates) == 100
+
+
+def test_bf16_is_refused_where_it_is_only_emulated(monkeypatch):
+    monkeypatch.setattr(train, "has_bf16", lambda device: False)
+    with pytest.raises(ValueError, match="precision='fp32'"):
+        cifar.fit(CifarRun(**SHORT, precision="bf16"))
+
+
+def test_bf16_keeps_the_weights_in_float32_and_close(monkeypatch):
+    monkeypatch.setattr(train, "has_bf16", lambda device: True)
+    images = Images(torch.from_numpy(data.vehicles().train_inputs[:16]))
+    targets = torch.arange(16)[None] % 2
+    ends = []
+    for precision in train.PRECISIONS:
+        model = models.VGG8(2, [0])
+        train.fit(
+            model,
+            images,
+            targets,
+            losses.create("cross_entropy"),
+            epochs=1,
+            batch_size=8,
+            learning_rate=1e-3,
+            precision=precision,
+        )
+        ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert ends[1].dtype == torch.float32
+    assert 0 < (ends[1] - ends[0]).abs().mean() < 1e-3  # a step of Adam
+
+
+def test_the_table_has_the_draft_s_rows_and_the_figure_shares_its_runs():
+    table, figure = cifar.table("small"), cifar.figure("small")
+    assert {row for row, _ in table} == set(classification.DRAFT_ROWS)
+    assert figure["Exponential", 0.5, 0].key == table["Exponential", 0].key
+    assert figure["CrossEntropy", 1.0, 0].key == table["Complete", 0].key
+    assert table["DropoutReg", 0].dropout > table["CrossEntropy", 0].dropout == 0.5
+    assert list(cifar.grid("small"))[: len(table)] == [("table", *name) for name in table]
+
+
+def test_runs_are_found_without_their_images(monkeypatch, tmp_path):
+    monkeypatch.setenv("NBKIT_DATA", str(tmp_path / "nothing"))
+    assert len({run.key for run in cifar.binary("small").values()}) == 14
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_broken_cache_is_not_trained_on(folders, seen):
+    run = CifarRun(**SHORT)
+    if seen:
+        data.cifar(400)
+    labels = folders / "cifar100" / "train_labels.npy"
+    np.save(labels, np.load(labels)[:-1])
+    with pytest.raises((sweep.SweepError, data.DataError), match="cifar100 is broken"):
+        sweep.compute([run], engine="inline")
+    assert not list(runs.Store().root.rglob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"kept": 0.0}, "kept"),
+        ({"loss": "crossentropy"}, "loss must be one of"),
+        ({"dataset": "digits"}, "dataset"),
+        ({"annotation": "two-sample"}, "labelled"),
+        ({"labelled": 10}, "two-sample"),
+        ({"precision": "fp16"}, "precision"),
+        ({"dataset": "vehicles", "images": 200}, "images"),
+        ({"images": -200}, "images"),
+        ({"dropout": 1.0}, "dropout"),
+    ],
+)
+def test_a_run_outside_its_range_is_refused(change, reason):
+    with pytest.raises(ValueError, match=reason):
+        CifarRun(**change)

@@ -1,0 +1,104 @@
+"""VGG8 against the author's description, and against itself written out plainly."""
+
+import pytest
+import torch
+from torch import nn
+
+from nbkit import models
+
+LAYERS = {  # weights, biases
+    "convolutions.0": (3 * 3 * 3 * 32, 32),
+    "convolutions.1": (3 * 3 * 32 * 32, 32),
+    "convolutions.2": (3 * 3 * 32 * 64, 64),
+    "convolutions.3": (3 * 3 * 64 * 64, 64),
+    "convolutions.4": (3 * 3 * 64 * 128, 128),
+    "convolutions.5": (3 * 3 * 128 * 128, 128),
+    "hidden": (2048 * 512, 512),
+    "output": (512 * 11, 11),
+}
+
+
+@pytest.fixture
+def network():
+    return models.VGG8(11, [0])
+
+
+def test_every_layer_has_the_author_s_size(network):
+    found = {name: p.numel() for name, p in network.named_parameters()}
+    expected = {
+        f"{layer}.{kind}": size
+        for layer, sizes in LAYERS.items()
+        for kind, size in zip(("weight", "bias"), sizes, strict=True)
+    }
+    assert found == expected
+    assert sum(found.values()) == 1_341_739
+
+
+def test_weights_start_he_normal_cut_at_two_standard_deviations(network):
+    for name, (size, _) in LAYERS.items():
+        weight = network.get_parameter(f"{name}.weight")
+        std = (2 * weight.shape[0] / size) ** 0.5
+        assert weight.abs().max() <= 2 * std
+        assert weight.std().item() == pytest.approx(
+            0.8796 * std, rel=0.05
+        )  # that of the cut normal
+        assert not network.get_parameter(f"{name}.bias").any()
+
+
+def test_the_seed_alone_decides_the_weights(network):
+    torch.manual_seed(5)
+    twin, other = models.VGG8(11, [0], dropout=0.7), models.VGG8(11, [1])
+    for own, same, different in zip(
+        network.parameters(), twin.parameters(), other.parameters(), strict=True
+    ):
+        assert torch.equal(own, same)
+        assert own.ndim == 1 or not torch.equal(own, different)
+
+
+def test_it_computes_what_the_description_says(network):
+    layers = []
+    for i, convolution in enumerate(network.convolutions):
+        layers += [convolution, nn.LeakyReLU(0.2)] + [nn.MaxPool2d(2)] * (i % 2)
+    plain = nn.Sequential(*layers)
+    x = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network.eval()
+    with torch.no_grad():
+        features = plain(x).permute(0, 2, 3, 1).reshape(3, 2048)
+        expected = network.output(network.hidden(features).relu())
+        torch.testing.assert_close(network(x[None]), expected[None], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.5, 0.84])
+@pytest.mark.parametrize("shape", [(64, 512), (16, 32, 8, 8)])
+def test_dropout_drops_its_share_and_keeps_the_mean(network, rate, shape):
+    network.begin_epoch(0)
+    dropped = network._drop(torch.ones(shape), rate)
+    assert (dropped == 0).float().mean() == pytest.approx(rate, abs=0.015)
+    assert dropped.max() == pytest.approx(1 / (1 - rate), rel=1e-4)
+
+
+def test_dropout_rates_are_the_author_s_and_scale_together():
+    assert models.VGG8(11, [0]).rates == pytest.approx((0.2, 0.3, 0.4, 0.5))
+    assert models.VGG8(11, [0], dropout=0.7).rates == pytest.approx((0.28, 0.42, 0.56, 0.7))
+
+
+def test_masks_follow_from_seed_and_epoch(network):
+    def masks(epoch):
+        network.begin_epoch(epoch)
+        return network._drop(torch.ones(4, 512), 0.5)
+
+    first = masks(3)
+    assert torch.equal(masks(3), first)
+    assert not torch.equal(masks(4), first)
+
+
+def test_nothing_is_dropped_in_evaluation(network):
+    network.eval()
+    x = torch.randn(1, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize("seeds", [[], [0, 1]])
+def test_a_stack_is_refused(seeds):
+    with pytest.raises(ValueError, match="one seed"):
+        models.VGG8(11, seeds)
