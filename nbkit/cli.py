@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         "compute the runs of an experiment that the store lacks",
         "nbkit sweep moons --engine tcp://127.0.0.1:8786",
     )
-    sweep.add_argument("experiment", help="thresholds, moons or classification")
+    sweep.add_argument("experiment", help="thresholds, moons, classification or cifar")
     sweep.add_argument("--preset", default="laptop", help="size of the study (default: laptop)")
     sweep.add_argument("--workers", type=int, help="worker processes (default: one a core)")
     sweep.add_argument("--list", action="store_true", help="say what is missing, compute nothing")
@@ -57,7 +57,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--engine", default="processes", help="inline, processes, or a Dask scheduler's address"
         )
-    _command(commands, "data", _data, "say which data sets are here, and where", "nbkit data")
+    data = _command(
+        commands,
+        "data",
+        _data,
+        "find, download or verify the data sets that are not embedded",
+        "nbkit data fetch",
+    )
+    data.add_argument("action", choices=("where", "fetch", "verify"), nargs="?", default="where")
     _command(commands, "doctor", _doctor, "say whether this machine is ready", "nbkit doctor")
     return parser
 
@@ -125,12 +132,15 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
-    from nbkit import data, paths
+    from nbkit.data.cifar import fetch_all, verify, where
 
-    digits = data.digits()
-    print(f"digits   embedded  {len(digits.train_labels)} + {len(digits.test_labels)} images")
-    print("moons    made      2-D points, any number")
-    print("cache    " + str(paths.cache()))
+    if args.action == "fetch":
+        lines = fetch_all(show=lambda line: print(line, flush=True))
+    elif args.action == "verify":
+        lines = verify() or ["nothing in the cache yet: nbkit data fetch"]
+    else:
+        lines = where()
+    print("\n".join(lines))
     return 0
 
 
@@ -178,9 +188,10 @@ def _check_device() -> list[Line]:
         card = torch.cuda.get_device_properties(0)
         memory = f"{card.total_memory / 2**30:.0f} GiB"
         return [(True, "device", f"{card.name}, {memory}, bf16 {torch.cuda.is_bf16_supported()}")]
+    from nbkit.train import has_bf16
+
     flags = torch.backends.cpu.get_cpu_capability()
-    bf16 = torch.cpu._is_avx512_bf16_supported()
-    precision = "bf16" if bf16 else "fp32 (no bf16 on this chip)"
+    precision = "bf16" if has_bf16("cpu") else "fp32 (no bf16 on this chip)"
     return [(True, "device", f"CPU, {os.cpu_count()} cores, {flags}, {precision}; no GPU found")]
 
 

@@ -1,0 +1,28 @@
+"""Every plot of the study, from tidy frames and arrays, in one style.
+
+Functions return a closed matplotlib figure: a notebook shows it by naming it last in a cell.
+"""
+
+from nbkit.figures.moons import moons_grid, side_by_side
+from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ranking, series
+from nbkit.figures.style import png, save, use_style
+from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
+
+__all__ = [
+    "balance",
+    "confusion",
+    "gallery",
+    "labelling",
+    "learning_curves",
+    "lines",
+    "loss_curves",
+    "measured_thresholds",
+    "moons_grid",
+    "png",
+    "pulls",
+    "ranking",
+    "save",
+    "series",
+    "side_by_side",
+    "use_style",
+]

@@ -1,0 +1,147 @@
+"""Scores of runs: over epochs, over labelled shares, by class, by row."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from nbkit.figures.style import COLORS, grid
+
+
+def lines(frame: pd.DataFrame, *, x: str, y: str, by: str, labels: tuple[str, str, str]) -> Figure:
+    """Mean and standard deviation of ``y`` over ``x``, a line a group.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a run.
+    x, y, by : str
+        Columns.
+    labels : tuple of str
+        Of the axes, and the title.
+    """
+    figure, axes = grid(1, 1, (7.0, 4.0))
+    for name, part in frame.groupby(by, sort=False):
+        stats = part.groupby(x)[y].agg(["mean", "std"])
+        (line,) = axes[0, 0].plot(
+            stats.index, stats["mean"], marker="o", markersize=4, label=name, color=COLORS.get(name)
+        )
+        low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
+        axes[0, 0].fill_between(stats.index, low, high, color=line.get_color(), alpha=0.12)
+    axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
+    axes[0, 0].legend(title=None)
+    return figure
+
+
+def series(values: Mapping[str, np.ndarray], labels: tuple[str, str, str]) -> Figure:
+    """One line a name over epochs 1, 2, ...; labels of the axes, and the title."""
+    figure, axes = grid(1, 1, (7.0, 3.6))
+    for name, line in values.items():
+        axes[0, 0].plot(np.arange(1, len(line) + 1), line, label=name)
+    axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
+    axes[0, 0].legend()
+    return figure
+
+
+def learning_curves(curves: Mapping[str, np.ndarray], chosen: Mapping[str, int]) -> Figure:
+    """Test accuracy of a run, what PU labels show of it, and the epoch each criterion picks.
+
+    Parameters
+    ----------
+    curves : mapping
+        ``accuracy``, ``proxy_accuracy``, ``oracle``, ``pu_auc``: one value an epoch.
+    chosen : mapping
+        Criterion -> epoch.
+    """
+    figure, axes = grid(1, 1, (7.4, 3.8))
+    axis = axes[0, 0]
+    epochs = np.arange(1, len(curves["accuracy"]) + 1)
+    axis.plot(epochs, curves["accuracy"], color="black", label="test accuracy (true labels)")
+    for name, label in (
+        ("proxy_accuracy", "proxy accuracy (PU labels)"),
+        ("pu_auc", "PU-AUC (PU labels)"),
+        ("oracle", "held-out accuracy (true labels)"),
+    ):
+        axis.plot(epochs, curves[name], linewidth=1, alpha=0.8, label=label)
+    at: dict[int, list[str]] = {}
+    for criterion, epoch in chosen.items():
+        at.setdefault(epoch, []).append(criterion)
+    for epoch, criteria in at.items():
+        axis.plot(epoch, curves["accuracy"][epoch - 1], "o", color="black", markersize=5)
+        axis.annotate(
+            "\n".join(criteria),
+            (epoch, curves["accuracy"][epoch - 1]),
+            xytext=(0, -8),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=8,
+        )
+    axis.set(xlabel="epoch", ylabel="score", title="Which epoch would you keep?", ylim=(0, 1.05))
+    axis.legend(loc="lower right", fontsize=8.5)
+    return figure
+
+
+def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix: colours are shares of the true class, numbers are counts."""
+    figure, axes = grid(1, 1, (1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    sns.heatmap(
+        share,
+        annot=matrix,
+        fmt="d",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        ax=axes[0, 0],
+        xticklabels=classes,
+        yticklabels=classes,
+        square=True,
+    )
+    axes[0, 0].set(xlabel="predicted", ylabel="true", title=title)
+    return figure
+
+
+def gallery(images: np.ndarray, captions: Sequence[str], title: str, columns: int = 8) -> Figure:
+    """A wall of small images with captions.
+
+    Parameters
+    ----------
+    images : (N, H, W) or (N, H, W, 3) array
+    captions : sequence of N str
+    """
+    count = max(1, len(images))
+    rows = -(-count // columns)
+    figure, axes = grid(rows, columns, (1.15 * columns, 1.45 * rows + 0.4))
+    for axis in axes.ravel():
+        axis.set_axis_off()
+    for axis, image, caption in zip(axes.ravel(), images, captions, strict=False):
+        axis.imshow(image, cmap="gray_r")
+        axis.set_title(caption, fontsize=8, loc="center", fontweight="normal")
+    figure.suptitle(title, fontsize=10.5, fontweight="bold")
+    return figure
+
+
+def ranking(frame: pd.DataFrame, *, value: str, by: str, label: str, title: str) -> Figure:
+    """A dot a run and the mean of each group, in the order of the frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a run; columns ``value`` and ``by``.
+    label, title : str
+        Of the value axis, and of the figure.
+    """
+    names = list(dict.fromkeys(frame[by]))
+    figure, axes = grid(1, 1, (7.2, 0.6 + 0.27 * len(names)))
+    axis = axes[0, 0]
+    for i, name in enumerate(names):
+        values = frame.loc[frame[by] == name, value]
+        axis.plot(values, np.full(len(values), i), "o", color="C0", alpha=0.3, markersize=4)
+        axis.plot(values.mean(), i, "|", color="black", markersize=13, markeredgewidth=2)
+    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=label, title=title)
+    axis.invert_yaxis()
+    return figure

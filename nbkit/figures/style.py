@@ -1,0 +1,52 @@
+"""One style for every figure, and how figures are shown and exported."""
+
+import io
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from IPython import get_ipython
+from matplotlib.figure import Figure
+
+from nbkit import paths
+
+POSITIVE, NEGATIVE = "#C8102E", "#1F5FA8"
+COLORS = {
+    "CrossEntropy": "#555555",
+    "Balanced CE": "#56B4E9",
+    "Weighted": "#0072B2",
+    "Exponential": "#D55E00",
+    "BootstrapHard": "#009E73",
+}
+
+
+def use_style() -> None:
+    """Set the study's style, and let a notebook show figures as PNG."""
+    mpl.style.use(Path(__file__).parent.parent / "nbkit.mplstyle")
+    shell = get_ipython()
+    if shell is not None:
+        shell.display_formatter.formatters["image/png"].for_type(Figure, png)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def save(figure: Figure, name: str) -> Figure:
+    """Export a figure as PNG and SVG if the runner asked for it (``NBKIT_FIGURES``); return it."""
+    if "NBKIT_FIGURES" in os.environ:
+        folder = paths.figures()
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png", metadata={"Software": None})
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    return figure
+
+
+def grid(rows: int, columns: int, size: tuple[float, float], **kwargs) -> tuple[Figure, np.ndarray]:
+    """Return a figure of ``size`` inches and its (rows, columns) array of axes."""
+    figure = Figure(figsize=size)
+    return figure, figure.subplots(rows, columns, squeeze=False, **kwargs)

@@ -1,0 +1,136 @@
+"""Losses, their pull, and the thresholds that follow from them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nbkit import losses
+from nbkit.figures.style import COLORS, POSITIVE, grid
+
+
+def loss_curves(
+    curves: Mapping[str, np.ndarray], slopes: Mapping[str, np.ndarray], f: np.ndarray
+) -> Figure:
+    """Figure 4 of the draft: losses, and their derivatives by the positive logit.
+
+    Parameters
+    ----------
+    curves, slopes : mapping of str to (N,) array
+    f : (N,) array
+        The logits are (-f, f).
+    """
+    figure, axes = grid(1, 2, (9, 3.4))
+    styles = ["-", "-", "--", "-"]
+    colors = [POSITIVE, "#555555", COLORS["Weighted"], COLORS["Exponential"]]
+    for axis, group, label in zip(
+        axes[0], (curves, slopes), ("loss", "derivative by the positive logit"), strict=True
+    ):
+        for (name, values), style, color in zip(group.items(), styles, colors, strict=True):
+            axis.plot(f, values, style, color=color, label=name)
+        axis.set(xlabel="output f, logits (-f, f)", ylabel=label)
+    axes[0, 0].set(ylim=(-0.2, 6), title="The loss of one example")
+    axes[0, 1].set_title("Only the exponential lets go on the right")
+    axes[0, 0].legend(loc="upper center")
+    return figure
+
+
+def pulls(probability: np.ndarray, pull: Mapping[str, np.ndarray]) -> Figure:
+    """How hard each loss pulls an unlabelled example towards "negative"."""
+    figure, axes = grid(1, 1, (6.4, 3.6))
+    for name, values in pull.items():
+        axes[0, 0].plot(probability, values, label=name)
+    axes[0, 0].set(
+        xlabel="predicted probability that the unlabelled example is positive",
+        ylabel="pull towards negative",
+        title="Who keeps pulling when the network is sure?",
+    )
+    axes[0, 0].legend()
+    return figure
+
+
+def labelling(posterior: np.ndarray, kept: float, thresholds: Mapping[str, float]) -> Figure:
+    """The posterior of two Gaussians, what is left of it when labels go missing, and thresholds.
+
+    Parameters
+    ----------
+    posterior : (N,) array
+        At the points ``numpy.linspace(-4, 4, N)``.
+    kept : float
+    thresholds : mapping of str to float
+        A posterior for each loss; those above 1 are listed as "never".
+    """
+    x = np.linspace(-4, 4, len(posterior))
+    figure, axes = grid(1, 1, (7.2, 3.6))
+    axis = axes[0, 0]
+    axis.plot(x, posterior, color=POSITIVE, label="P(positive | x)")
+    axis.plot(x, kept * posterior, color="#555555", label="P(labelled | x)")
+    for i, (name, threshold) in enumerate(thresholds.items()):
+        color = f"C{i}"
+        if threshold < posterior.max():
+            place = np.interp(threshold, posterior, x)
+            axis.axvline(place, color=color, linestyle="--", linewidth=1.2)
+            label = f"{name}: positive from {threshold:.2f}"
+        else:
+            label = f"{name}: never positive (needs {threshold:.2f})"
+        axis.plot([], [], color=color, linestyle="--", label=label)
+    axis.set(xlabel="x", ylabel="probability", ylim=(0, 1.02), title="Where each loss decides")
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    return figure
+
+
+def measured_thresholds(frame: pd.DataFrame) -> Figure:
+    """Measured against closed-form thresholds.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns ``loss``, ``closed_form``, ``threshold``; one row a run.
+    """
+    figure, axes = grid(1, 1, (5.6, 4.6))
+    axis = axes[0, 0]
+    axis.plot([0.2, 0.85], [0.2, 0.85], color="#999999", linewidth=1, zorder=0)
+    groups = frame.groupby(["loss", "closed_form"], sort=False)["threshold"].agg(["mean", "std"])
+    markers = "osD^vP*Xhd<>8p"
+    names = groups.index.get_level_values("loss").unique()
+    for i, name in enumerate(names):
+        part = groups.loc[name]
+        axis.errorbar(
+            part.index,
+            part["mean"],
+            part["std"],
+            fmt=markers[i % len(markers)],
+            color=f"C{i % 7}",
+            markersize=5,
+            linewidth=1,
+            label=name,
+        )
+    axis.set(
+        xlabel="threshold by the calculus",
+        ylabel="threshold of trained networks",
+        title="The calculus predicts the decision",
+    )
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    return figure
+
+
+def balance(kept: float) -> Figure:
+    """Thresholds of balanced weights over the prior: right for one prior only."""
+    prior = np.linspace(0.02, 0.9, 100)
+    figure, axes = grid(1, 1, (6.4, 3.6))
+    for name, label in (("weighted", "Weighted"), ("exponential", "Exponential")):
+        values = [
+            losses.threshold(name, kept=kept, weight_ratio=losses.balanced_ratio(p, kept))
+            for p in prior
+        ]
+        axes[0, 0].plot(prior, values, color=COLORS[label], label=f"{label}, balanced weights")
+    axes[0, 0].axhline(0.5, color="#999999", linewidth=1, label="Bayes")
+    axes[0, 0].set(
+        xlabel="share of positives (prior)",
+        ylabel="decision threshold",
+        ylim=(0, 1),
+        title="Balanced weights are right only where two errors cancel",
+    )
+    axes[0, 0].legend()
+    return figure
