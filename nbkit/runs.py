@@ -228,17 +228,25 @@ class Store:
 def provenance() -> dict:
     """Return what produced a result: versions, machine and git commit."""
     versions = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
+    return {**versions, "python": platform.python_version(), "commit": _commit()}
+
+
+def _commit() -> str:
+    """Return the last commit that changed nbkit, marked ``+`` if files differ from it."""
     try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=paths.ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        last, changed = (
+            subprocess.run(
+                ["git", *words, "--", "nbkit"],
+                cwd=paths.ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.strip()
+            for words in (("log", "-1", "--format=%h"), ("status", "--porcelain"))
+        )
     except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    return {**versions, "python": platform.python_version(), "commit": commit}
+        return "unknown"
+    return last + ("+" if changed else "")
 
 
 def _key(experiment: str, version: int, data: str, parameters: dict) -> str:

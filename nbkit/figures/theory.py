@@ -21,7 +21,7 @@ def loss_curves(
     f : (N,) array
         The logits are (-f, f).
     """
-    figure, axes = grid(1, 2, (9, 3.4))
+    figure, axes = grid(1, 2, (9, 3.9))
     styles = ["-", "-", "--", "-"]
     colors = [POSITIVE, "#555555", COLORS["Weighted"], COLORS["Exponential"]]
     for axis, group, label in zip(
@@ -32,7 +32,8 @@ def loss_curves(
         axis.set(xlabel="output f, logits (-f, f)", ylabel=label)
     axes[0, 0].set(ylim=(-0.2, 6), title="The loss of one example")
     axes[0, 1].set_title("Only the exponential lets go on the right")
-    axes[0, 0].legend(loc="upper center")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
     return figure
 
 
