@@ -48,6 +48,20 @@ def choice(name: str, value: str, allowed: Iterable[str]) -> str:
     return value
 
 
+def classes(num_classes: int, *, least: int = 2) -> int:
+    """Return ``num_classes`` as an int of ``least`` to 255: label 255 means void."""
+    if count("num_classes", num_classes, least=least) > VOID:
+        raise ValueError(f"num_classes must be at most {VOID}, got {num_classes!r}")
+    return int(num_classes)
+
+
+def generator(rng: np.random.Generator) -> np.random.Generator:
+    """Return ``rng`` if it is a NumPy generator; ValueError otherwise."""
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
+    return rng
+
+
 def labels(
     values: np.ndarray, num_classes: int | None = None, *, name: str = "labels"
 ) -> np.ndarray:
@@ -65,7 +79,7 @@ def labels(
         )
     if array.dtype.kind not in "iu":
         raise ValueError(f"{name} must be integers, got dtype {array.dtype}")
-    top = VOID if num_classes is None else count("num_classes", num_classes, least=2) - 1
+    top = VOID if num_classes is None else classes(num_classes) - 1
     outside = (array != VOID) & ((array < 0) | (array > top))
     if outside.any():
         bad = np.unique(array[outside])[:5].tolist()

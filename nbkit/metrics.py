@@ -27,14 +27,16 @@ def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) 
     (..., C, C) int64 array
         Rows are true classes, columns predicted ones.
     """
-    checks.count("num_classes", num_classes, least=2)
-    true, predicted = np.broadcast_arrays(np.asarray(true), np.asarray(predicted))
+    checks.classes(num_classes)
+    true, predicted = _paired("true", true, "predicted", predicted)
     valid = true != VOID
     for name, values in (("true", true[valid]), ("predicted", predicted[valid])):
         if values.dtype.kind not in "iu":
             raise ValueError(f"{name} labels must be integers, got {values.dtype}")
         if values.size and not 0 <= values.min() <= values.max() < num_classes:
-            raise ValueError(f"{name} labels must be in 0..{num_classes - 1}")
+            raise ValueError(
+                f"{name} labels must be in 0..{num_classes - 1}, got {values.min()}..{values.max()}"
+            )
     lead = true.shape[:-1]
     network = np.arange(int(np.prod(lead))).reshape(*lead, 1) * num_classes**2
     cells = (network + true.astype(np.int64) * num_classes + predicted)[valid]
@@ -117,8 +119,8 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     ValueError
         If one of the two classes is empty, or a score is not finite.
     """
-    scores = _scores(scores)
-    positive = np.broadcast_to(np.asarray(positive, dtype=bool), scores.shape)
+    scores, positive = _paired("scores", _scores(scores), "positive", positive)
+    _boolean("positive", positive)
     count = positive.sum(-1)
     other = scores.shape[-1] - count
     if (count == 0).any() or (other == 0).any():
@@ -138,12 +140,13 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int 
     bins : int
         Guo et al. 2017 use 15.
     """
-    confidence = _scores(confidence)
-    correct = np.asarray(correct, dtype=bool)
+    confidence, correct = _scores(confidence), _boolean("correct", np.asarray(correct))
     if confidence.ndim != 1 or correct.shape != confidence.shape:
         raise ValueError(f"expected two (N,) arrays, got {confidence.shape} and {correct.shape}")
     if confidence.min() < 0 or confidence.max() > 1 + 1e-6:
-        raise ValueError("confidence must be in [0, 1]")
+        raise ValueError(
+            f"confidence must be in [0, 1], got {confidence.min()}..{confidence.max()}"
+        )
     cell = np.minimum((confidence * checks.count("bins", bins)).astype(int), bins - 1)
     gap = np.bincount(cell, correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / confidence.size)
@@ -155,9 +158,9 @@ def proxy_accuracy(
     """Estimate the accuracy over all C classes from PU labels alone.
 
     Accuracy = prior (CA + TPR - 1) + P(predicted 0), where the share CA of positives given their
-    own category and the share TPR of positives called positive are measured on the labelled ones, and
-    P(predicted 0) on a sample of the population. Exact in expectation when labels are missing at
-    random, and equal to the accuracy when everything is labelled. With one category it is the
+    own category and the share TPR of positives called positive are measured on the labelled ones,
+    and P(predicted 0) on a sample of the population. Exact in expectation when labels are missing
+    at random, and equal to the accuracy when everything is labelled. With one category it is the
     familiar 2 prior TPR + P(predicted 0) - prior.
 
     Parameters
@@ -180,7 +183,9 @@ def proxy_accuracy(
     ValueError
         If there is no labelled positive or no sample of the population.
     """
-    predicted, observed = np.broadcast_arrays(np.asarray(predicted), np.asarray(observed))
+    predicted, observed = _paired("predicted", predicted, "observed", observed)
+    if predicted.dtype.kind not in "iu":
+        raise ValueError(f"predicted must be integer classes, got {predicted.dtype}")
     prior = checks.fraction("prior", prior, low_open=True, high_open=True)
     labelled, population = _samples(observed, setting)
     category = _mean(predicted == observed, labelled)
@@ -211,16 +216,20 @@ def pu_auc(
     """
     observed = np.asarray(observed)
     labelled, _ = _samples(observed, setting)
+    if (observed == VOID).any():
+        raise ValueError(f"observed must hold no void ({VOID}) here; leave those examples out")
     prior = checks.fraction("prior", prior, low_open=True, high_open=True)
-    hidden = prior
+    measured, hidden = auc(scores, labelled), prior
     if setting == "one_sample":
         share = labelled.mean(-1)
         hidden = np.maximum(prior - share, 0) / (1 - share)
-    return (auc(scores, labelled) - hidden / 2) / (1 - hidden)
+    return (measured - hidden / 2) / (1 - hidden)
 
 
 def _samples(observed: np.ndarray, setting: str) -> tuple[np.ndarray, np.ndarray]:
     checks.choice("setting", setting, SETTINGS)
+    if observed.dtype.kind not in "iu" or (observed < 0).any():
+        raise ValueError(f"observed must be integer labels from 0, got {observed.dtype}")
     labelled = (observed > 0) & (observed != VOID)
     population = observed != VOID if setting == "one_sample" else observed == 0
     if not labelled.any(-1).all() or not population.any(-1).all():
@@ -234,6 +243,25 @@ def _mean(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+
+
+def _paired(
+    name: str, values: np.ndarray, other: str, others: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Broadcast the leading axes of two arrays over the same N examples."""
+    values, others = np.asarray(values), np.asarray(others)
+    if not values.ndim or not others.ndim or values.shape[-1] != others.shape[-1]:
+        raise ValueError(
+            f"{name} and {other} must end in the same N examples, "
+            f"got shapes {values.shape} and {others.shape}"
+        )
+    return np.broadcast_arrays(values, others)
+
+
+def _boolean(name: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype != bool:
+        raise ValueError(f"{name} must be booleans, got {values.dtype}")
+    return values
 
 
 def _scores(values: np.ndarray) -> np.ndarray:

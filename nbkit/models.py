@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -190,3 +191,23 @@ def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
     inside = math.erf(2 / math.sqrt(2))  # the share of the uncut one
     uniform = torch.rand(shape, generator=generator, device=generator.device) * 2 - 1
     return math.sqrt(2) * torch.erfinv(inside * uniform)
+
+
+@torch.no_grad()
+def positive_probability(model: nn.Module, points: np.ndarray) -> np.ndarray:
+    """Return 1 - p_0 of each network of a stack at shared inputs.
+
+    Parameters
+    ----------
+    model : module
+        Maps (S, B, F) to (S, B, C).
+    points : (N, F) array
+
+    Returns
+    -------
+    (S, N) float32 array
+    """
+    device = next(model.parameters()).device
+    inputs = torch.as_tensor(points, dtype=torch.float32, device=device)
+    logits = model(inputs.expand(len(model.seeds), -1, -1))
+    return (1 - logits.softmax(-1)[..., 0]).cpu().numpy()

@@ -93,7 +93,7 @@ def missing(
     >>> noisy.labels.tolist(), noisy.flipped.tolist()
     ([0, 1, 0, 0, 255], [False, False, True, True, False])
     """
-    before, rng = checks.labels(labels), _generator(rng)
+    before, rng = checks.labels(labels), checks.generator(rng)
     rate = checks.fraction("rate", rate)
     positives = np.flatnonzero((before > 0) & (before != VOID))
     if positives.size == 0:
@@ -130,8 +130,8 @@ def misclassified(
         K + 1, at least 3: one category alone cannot be confused.
     rng : numpy.random.Generator
     """
-    checks.count("num_classes", num_classes, least=3)
-    before, rng = checks.labels(labels, num_classes), _generator(rng)
+    checks.classes(num_classes, least=3)
+    before, rng = checks.labels(labels, num_classes), checks.generator(rng)
     rate = checks.fraction("rate", rate)
     positive = (before > 0) & (before != VOID)
     flip = positive & (rng.random(before.size) < rate)
@@ -163,7 +163,7 @@ def misannotated(
     candidates : (N,) bool array, optional
         The class-0 units that an annotator may take for a target (distractors); all by default.
     """
-    before, rng = checks.labels(labels, num_classes), _generator(rng)
+    before, rng = checks.labels(labels, num_classes), checks.generator(rng)
     rate = checks.fraction("rate", rate)
     may = before == 0
     if candidates is not None:
@@ -190,7 +190,7 @@ def subsample(labels: np.ndarray, kept: float, *, rng: np.random.Generator) -> N
     ValueError
         If a class that was there has no unit left.
     """
-    before, rng = checks.labels(labels), _generator(rng)
+    before, rng = checks.labels(labels), checks.generator(rng)
     kept = checks.fraction("kept", kept, low_open=True)
     after = np.where(rng.random(before.size) < kept, before.astype(np.int64), VOID)
     gone = np.setdiff1d(before, np.append(after, VOID))
@@ -220,7 +220,7 @@ def paint(labels: np.ndarray, instances: np.ndarray) -> np.ndarray:
         If an id has no label.
     """
     labels, instances = checks.labels(labels), np.asarray(instances)
-    if instances.ndim != 2 or instances.dtype.kind not in "iu":
+    if instances.ndim != 2 or not instances.size or instances.dtype.kind not in "iu":
         raise ValueError(
             f"instances must be an (H, W) integer map, got {instances.dtype} {instances.shape}"
         )
@@ -230,7 +230,9 @@ def paint(labels: np.ndarray, instances: np.ndarray) -> np.ndarray:
         raise ValueError(f"at most {VOID - 1} instances an image, got {labels.size}")
     table[1 : labels.size + 1] = labels
     if instances.min() < 0 or instances.max() > VOID:
-        raise ValueError(f"instances must hold ids 0..{VOID}, got {instances.min()} and more")
+        raise ValueError(
+            f"instances must hold ids 0..{VOID}, got {instances.min()}..{instances.max()}"
+        )
     mask = table[instances]
     if (mask < 0).any():
         stray = np.unique(instances[mask < 0])[:5].tolist()
@@ -245,12 +247,6 @@ def _noisy(before: np.ndarray, after: np.ndarray, num_classes: int) -> Noisy:
 def _classes(labels: np.ndarray) -> int:
     known = labels[labels != VOID]
     return max(2, int(known.max(initial=0)) + 1)
-
-
-def _generator(rng: np.random.Generator) -> np.random.Generator:
-    if not isinstance(rng, np.random.Generator):
-        raise ValueError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")
-    return rng
 
 
 def _per_unit(name: str, values: np.ndarray, units: np.ndarray, kind: str) -> np.ndarray:

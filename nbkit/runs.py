@@ -13,10 +13,11 @@ import json
 import math
 import os
 import platform
+import secrets
 import subprocess
 import tomllib
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import ClassVar
@@ -46,15 +47,16 @@ class Run:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type is float and isinstance(value, int) and not isinstance(value, bool):
-                object.__setattr__(self, field.name, float(value))
+            if field.type not in (bool, int, float, str):
+                raise ValueError(f"{field.name} is no plain scalar or string: {field.type}")
+            if field.type is float and type(value) in (int, float):
+                number = checks.finite(field.name, value)
+                object.__setattr__(self, field.name, number + 0.0)  # -0.0 becomes 0.0, its equal
             elif type(value) is not field.type:
                 raise ValueError(
                     f"{field.name} must be {field.type.__name__}, got {value!r} "
                     f"({type(value).__name__})"
                 )
-            if field.type is float:
-                checks.finite(field.name, value)
         checks.count("seed", self.seed, least=0)
 
     def data_fingerprint(self) -> str:
@@ -73,9 +75,7 @@ class Run:
     @property
     def key(self) -> str:
         """16 hexadecimal digits: hash of experiment, version, data and parameters."""
-        identity = [self.experiment, self.version, self.data_fingerprint(), self.parameters]
-        text = json.dumps(identity, sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _key(self.experiment, self.version, self.data_fingerprint(), self.parameters)
 
 
 def sizes(preset: str, section: str) -> dict:
@@ -110,12 +110,7 @@ class Store:
         A file that is not a result of this run (truncated, empty, foreign) is set aside with a
         warning that names it, so that the run is computed again.
         """
-        path = self.path(run)
-        record = _read(path)
-        if record is not None and record["parameters"] != run.parameters:
-            _set_aside(path, "it holds another run")
-            return None
-        return record
+        return _read(self.path(run))
 
     def missing(self, runs: Iterable[Run]) -> list[Run]:
         """Return the runs without a result, each once, in their order."""
@@ -131,6 +126,8 @@ class Store:
 
         Raises
         ------
+        ValueError
+            If a number of the result is not finite: nothing is stored.
         StoreError
             If the disk is full or the store cannot be written.
         """
@@ -141,10 +138,8 @@ class Store:
             "parameters": run.parameters,
             **_plain(result),
         }
-        text = json.dumps(record, allow_nan=False) + "\n"
-        path = self.path(run)
-        self._write(path, text)
-        self.error_path(run).unlink(missing_ok=True)
+        self._write(self.path(run), json.dumps(record, allow_nan=False) + "\n")
+        _remove(self.error_path(run))
 
     def error_path(self, run: Run) -> Path:
         """Return the file that tells why a run failed, there or not."""
@@ -153,8 +148,7 @@ class Store:
     def save_error(self, run: Run, text: str) -> Path:
         """Keep the traceback of a failed run in a file of its own, and return its path."""
         path = self.error_path(run)
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
+        _remove(path)
         parameters = "".join(f"{name} = {value!r}\n" for name, value in run.parameters.items())
         self._write(path, f"{run.experiment} {run.key}\n{parameters}\n{text}\n")
         return path
@@ -182,13 +176,30 @@ class Store:
         else:
             runs = list(dict.fromkeys(which))
             records = ((run.key, self.load(run)) for run in runs)
-        rows = []
+        rows, names = [], {}
         for key, record in records:
             if record is None:
                 raise StoreError(f"run {key} has no result in {self.root}; compute it first")
+            names |= record["parameters"]
             for criterion, metrics in record["metrics"].items():
                 rows.append({"key": key, **record["parameters"], "criterion": criterion, **metrics})
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        return frame.sort_values([*names], kind="stable", ignore_index=True) if rows else frame
+
+    def grid_frame(self, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.DataFrame:
+        """Return the results of a grid, with the parts of its keys as columns in front.
+
+        Parameters
+        ----------
+        grid : mapping
+            Tuple -> Run; one run may stand under several keys.
+        names : sequence of str
+            A column for each part of the tuples; they replace parameters of the same name.
+        """
+        keys = pd.DataFrame([(*parts, run.key) for parts, run in grid.items()])
+        keys.columns = [*names, "key"]
+        results = self.frame(grid.values())
+        return keys.merge(results.drop(columns=[n for n in names if n in results]), on="key")
 
     def _records(self, experiment: str) -> Iterator[tuple[str, dict]]:
         for path in sorted((self.root / experiment).glob("*.json")):
@@ -197,21 +208,17 @@ class Store:
                 yield path.stem, record
 
     def _write(self, path: Path, text: str) -> None:
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w") as file:
+            with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):
                 os.link(partial, path)
         except OSError as error:
-            raise StoreError(
-                f"cannot write {path}: {error.strerror or error}; free some space or set "
-                "NBKIT_RESULTS to a folder you can write to, and run the same command again: "
-                "finished runs are kept"
-            ) from error
+            raise _refused("write", path, error) from error
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -234,45 +241,63 @@ def provenance() -> dict:
     return {**versions, "python": platform.python_version(), "commit": commit}
 
 
+def _key(experiment: str, version: int, data: str, parameters: dict) -> str:
+    text = json.dumps([experiment, version, data, parameters], sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _read(path: Path) -> dict | None:
+    """Return what a file holds if it is the result that its name says."""
     try:
-        text = path.read_text()
+        record = json.loads(path.read_text(encoding="utf-8"))
+        key = _key(*(record[name] for name in ("experiment", "version", "data", "parameters")))
+        whole = all(isinstance(scores, dict) for scores in record["metrics"].values())
     except FileNotFoundError:
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError):
-            raise StoreError(f"cannot read {path}: {error.strerror}") from error
-        _set_aside(path, "it is not text")
-        return None
-    try:
-        record = json.loads(text)
-        if not isinstance(record["parameters"], dict) or not isinstance(record["metrics"], dict):
-            raise TypeError("parameters and metrics must be objects")
-    except (ValueError, KeyError, TypeError) as error:
-        _set_aside(path, f"it is not a result ({error.__class__.__name__}: {error})")
-        return None
-    return record
+    except OSError as error:
+        raise _refused("read", path, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _set_aside(path, f"it is not a result ({error.__class__.__name__}: {error})")
+    if key != path.stem:
+        return _set_aside(path, "it holds another run")
+    return record if whole else _set_aside(path, "its metrics are not grouped by criterion")
 
 
 def _set_aside(path: Path, reason: str) -> None:
-    bad = path.with_suffix(".json.bad")
+    bad = path.with_name(f"{path.name}.bad")
     try:
         path.replace(bad)
+    except FileNotFoundError:
+        pass  # another process was first
     except OSError as error:
-        raise StoreError(f"{path} is broken ({reason}) and cannot be set aside: {error}") from error
+        raise _refused(f"set aside the broken file ({reason})", path, error) from error
     warnings.warn(f"{path}: {reason}; set aside as {bad.name}, to be computed again", stacklevel=4)
 
 
-def _plain(value: object) -> object:
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _refused("remove", path, error) from error
+
+
+def _refused(verb: str, path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot {verb} {path}: {error.strerror or error}; free some space or set NBKIT_RESULTS to "
+        "a folder you can write to, and run the same command again: finished runs are kept"
+    )
+
+
+def _plain(value: object, name: str = "") -> object:
     """Return JSON types, floats rounded to 6 significant digits; a NaN is an error."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain(item, name) for item in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return _plain(value.tolist(), name)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("a result must be finite: nothing was stored")
+            raise ValueError(f"{name[1:]} is {value}, not a finite number: nothing was stored")
         return float(f"{value:.6g}")
     return value

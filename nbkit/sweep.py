@@ -9,6 +9,7 @@ import itertools
 import multiprocessing
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from nbkit import checks, experiments, paths
 from nbkit.runs import Run, Store, provenance
 
 ENGINES = ("inline", "processes")
+DEVICES = ("auto", "cpu", "cuda")
 
 Outcome = dict | str  # a result, or the traceback of the failure
 
@@ -81,18 +83,21 @@ def compute(
     Raises
     ------
     ValueError
-        For an unknown engine or device.
+        For an unknown engine or device, or a number of workers below 1.
     StoreError
         If a result cannot be written; what was stored before stays.
     SweepError
         At the end, if runs failed: names each and the file that holds its traceback.
     """
+    start = time.monotonic()
     check_engine(engine)
+    checks.choice("device", device, DEVICES)
+    if workers is not None:
+        checks.count("workers", workers)
     store = store or Store()
     wanted = list(dict.fromkeys(runs))
     missing = store.missing(wanted)
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
-    start = time.monotonic()
     if missing:
         device = pick_device(device)
         progress = _Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
@@ -100,10 +105,13 @@ def compute(
         for stack, outcomes in _engine(engine, stacks, device, workers):
             for run, outcome in zip(stack, outcomes, strict=True):
                 if isinstance(outcome, dict):
-                    store.save(run, outcome)
-                    paths.checkpoint(run.key).unlink(missing_ok=True)
-                    report.computed += 1
-                else:
+                    try:
+                        store.save(run, outcome)
+                        paths.checkpoint(run.key).unlink(missing_ok=True)
+                        report.computed += 1
+                    except ValueError:  # a number that is not finite fails its run alone
+                        outcome = traceback.format_exc()
+                if isinstance(outcome, str):
                     report.failed[run] = store.save_error(run, outcome)
             progress.advance(len(stack), len(report.failed))
     report.seconds = time.monotonic() - start
@@ -126,7 +134,7 @@ def pick_device(device: str) -> str:
     """Return ``cpu`` or ``cuda``; ``auto`` takes the GPU if there is one."""
     import torch
 
-    checks.choice("device", device, ("auto", "cpu", "cuda"))
+    checks.choice("device", device, DEVICES)
     found = torch.cuda.is_available()
     if device == "cuda" and not found:
         raise ValueError("device is cuda, but PyTorch finds no GPU here; use auto or cpu")
@@ -179,7 +187,7 @@ def _engine(engine: str, stacks: list[list[Run]], device: str, workers: int | No
         return ((stack, train_stack(stack, device)) for stack in stacks)
     if engine == "processes":
         default = 1 if device == "cuda" else os.cpu_count() or 1
-        count = checks.count("workers", workers) if workers is not None else default
+        count = workers or default
         return _processes(_spread(stacks, count), device, count)
     return _dask(engine, stacks, device)
 
@@ -203,8 +211,8 @@ def _processes(stacks: list[list[Run]], device: str, workers: int) -> Done:
             try:
                 while waiting or running:
                     while waiting and len(running) < workers:
-                        stack = waiting.pop()
-                        running[pool.submit(train_stack, stack, device)] = stack
+                        future = pool.submit(train_stack, waiting[-1], device)
+                        running[future] = waiting.pop()
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         yield running[future], future.result()
                         del running[future]
@@ -227,13 +235,23 @@ def _processes(stacks: list[list[Run]], device: str, workers: int) -> Done:
 @contextlib.contextmanager
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         yield pool
     finally:
         for process in list((pool._processes or {}).values()):
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Let this worker end when its parent does, even if that was killed and could not say so."""
+
+    def watch() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:

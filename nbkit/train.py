@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
 
 from nbkit import checks
 from nbkit.batches import batch_order, gather, mixing, partners
@@ -104,6 +105,7 @@ def fit(
         cannot be read.
     """
     batch_size = checks.count("batch_size", batch_size)
+    _check_loss(loss, len(model.seeds), weight_ratio)
     steps = math.ceil(_check_data(model, inputs, targets) / batch_size)
     total = checks.count("epochs", epochs) * steps
     rate = learning_rate_at(schedule, learning_rate, total)
@@ -112,8 +114,7 @@ def fit(
     parameters = [*model.parameters(), *_own_parameters(loss, len(model.seeds), device)]
     images = isinstance(inputs, Images)
     # the unfused optimiser gives each network of a stack the same bits whatever its neighbours are
-    kind = {"fused": True} if images else {"foreach": True}
-    optimizer = torch.optim.Adam(parameters, lr=learning_rate, **kind)
+    optimizer = Adam(parameters, fused=images)
     history = History()
     start = _resume(checkpoint, model, parameters, optimizer, history)
     for epoch in range(start, epochs):
@@ -126,15 +127,12 @@ def fit(
         drawn = mixing(loss, model.seeds, epoch, steps, batch_size, device)
         running = torch.zeros(len(model.seeds), device=device)
         for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = rate(epoch * steps + step)
             index = order[:, step * batch_size : (step + 1) * batch_size]
             x, y = gather(inputs, targets, index)
             with autocast(device, precision):
                 values = _losses(model, loss, parameters, x, y, weight_ratio, drawn, step)
-            optimizer.zero_grad()
             values.sum().backward()
-            optimizer.step()
+            optimizer.step(rate(epoch * steps + step))
             running += values.detach()
         history.losses.append((running / steps).cpu())
         _note_divergence(history, epoch, loss)
@@ -147,9 +145,52 @@ def fit(
     return history
 
 
+class Adam:
+    """The function behind ``torch.optim.Adam`` with its state, and nothing else.
+
+    The class itself loads the compiler the first time one is made: seconds in every worker and
+    every kernel, more than some of the trainings here take.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], *, fused: bool):
+        self.parameters, self.fused = parameters, fused
+        self.means = [torch.zeros_like(p) for p in parameters]
+        self.squares = [torch.zeros_like(p) for p in parameters]
+        self.steps = [torch.zeros((), device=p.device if fused else "cpu") for p in parameters]
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move the parameters along their gradients, and forget the gradients."""
+        adam(
+            self.parameters,
+            [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters],
+            self.means,
+            self.squares,
+            [],
+            self.steps,
+            foreach=not self.fused,
+            fused=self.fused,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @property
+    def state(self) -> list[torch.Tensor]:
+        """What a checkpoint has to keep."""
+        return [*self.means, *self.squares, *self.steps]
+
+
 def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], float]:
     """Return the learning rate as a function of the step, 0..total-1."""
     peak = checks.finite("learning_rate", peak, above=0)
+    checks.count("total", total)
     if checks.choice("schedule", schedule, SCHEDULES) == "constant":
         return lambda step: peak
     rise = max(1, round(0.3 * total))
@@ -232,6 +273,18 @@ def _check_data(model: nn.Module, inputs: Tensor | Images, targets: Tensor) -> i
     return size
 
 
+def _check_loss(loss: Loss, networks: int, weight_ratio: Tensor | None) -> None:
+    if not isinstance(loss, Loss):
+        raise ValueError(f"loss must be a Loss (see losses.create), got {type(loss).__name__}")
+    if weight_ratio is None:
+        return
+    if weight_ratio.shape != (networks,) or not (weight_ratio > 0).all():
+        raise ValueError(
+            f"weight_ratio must be {networks} numbers greater than 0, one a network, "
+            f"got shape {tuple(weight_ratio.shape)}"
+        )
+
+
 def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.Parameter]:
     """One copy a network of what the loss itself learns."""
     return [
@@ -246,8 +299,10 @@ def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
     if names:
         own = dict(zip(names, parameters[-len(names) :], strict=True))
         call = functools.partial(torch.func.functional_call, _Value(loss), strict=False)
+        ratio = torch.full((len(x),), loss.weight_ratio, device=x.device)
+        ratio = ratio if weight_ratio is None else weight_ratio
         return torch.vmap(lambda p, *args: call({f"loss.{k}": v for k, v in p.items()}, args))(
-            own, logits, y
+            own, logits, y, ratio
         )
     if drawn is None:
         return loss.stacked(logits, y, weight_ratio)
@@ -266,8 +321,8 @@ class _Value(nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        return self.loss.value(logits, target)
+    def forward(self, logits: Tensor, target: Tensor, weight_ratio: Tensor) -> Tensor:
+        return self.loss.value(logits, target, weight_ratio)
 
 
 def _note_divergence(history: History, epoch: int, loss: Loss) -> None:
@@ -287,8 +342,7 @@ def _save(checkpoint, model, parameters, optimizer, history) -> None:
     if checkpoint is None:
         return
     state = {
-        "parameters": [p.detach() for p in parameters],
-        "optimizer": optimizer.state_dict(),
+        "tensors": [p.detach() for p in parameters] + optimizer.state,
         "seeds": list(model.seeds),
         "history": vars(history),
     }
@@ -305,10 +359,10 @@ def _resume(checkpoint, model, parameters, optimizer, history) -> int:
         state = torch.load(checkpoint, map_location=parameters[0].device, weights_only=True)
         if state["seeds"] != list(model.seeds):
             raise TrainingError(f"{checkpoint} belongs to other seeds; delete it and start again")
-        optimizer.load_state_dict(state["optimizer"])
         with torch.no_grad():
-            for parameter, saved in zip(parameters, state["parameters"], strict=True):
-                parameter.copy_(saved)
+            own = [*parameters, *optimizer.state]
+            for tensor, saved in zip(own, state["tensors"], strict=True):
+                tensor.copy_(saved)
         vars(history).update(state["history"])
     except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
         if isinstance(error, TrainingError):

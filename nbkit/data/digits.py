@@ -1,5 +1,6 @@
 """Real handwritten digits as multi-positive PU data; they come with scikit-learn."""
 
+import functools
 import hashlib
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.model_selection import train_test_split
 from nbkit.data.split import Split
 
 
+@functools.cache
 def digits() -> Split:
     """The 1,797 digits of 8 x 8 pixels: 1 to 5 are the positive classes 1..5, the rest class 0.
 

@@ -10,7 +10,7 @@ from types import ModuleType
 from nbkit import checks
 from nbkit.runs import Run
 
-NAMES = ("moons", "classification", "cifar")
+NAMES = ("thresholds", "moons", "classification", "cifar")
 
 
 def module(name: str) -> ModuleType:

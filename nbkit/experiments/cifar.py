@@ -272,7 +272,7 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
 
 
 def _near_and_far(split: Split, predicted: np.ndarray) -> tuple[dict, dict]:
-    """Scores without the near-positives, and the share of each negative category called positive."""
+    """Scores without the near-positives, and how often each category of class 0 fools."""
     far = np.where(near_positive(split), VOID, split.test_labels)
     confusion = metrics.confusion_matrix(far, predicted, len(split.classes))
     scores = metrics.classification(confusion) | metrics.detection(confusion)

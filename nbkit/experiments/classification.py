@@ -1,4 +1,4 @@
-"""The draft's section 5 on images: which loss learns from positives of which only some are labelled?
+"""The draft's section 5 on images: which loss learns when only some positives are labelled?
 
 One protocol for all rows of Table 2: the same network, schedule, mask and held-out examples for a
 seed, whatever the loss. A tenth of the noisy training set is held out for selection.
@@ -161,6 +161,29 @@ def rows(
     }
 
 
+WEIGHTS = ("balanced", "bayes", "none")
+
+
+def ratio(weights: str, loss: str, kept: float, prior: float) -> float:
+    """Return the weight ratio w_U / w_P of a rule of balance for a loss.
+
+    Parameters
+    ----------
+    weights : {"balanced", "bayes", "none"}
+        Labelled over unlabelled; the ratio at which the loss decides at 1/2; or 1.
+    loss : str
+        As in ``losses.parse``. A PU risk is balanced by its prior and gets 1.
+    kept, prior : float
+    """
+    checks.choice("weights", weights, WEIGHTS)
+    name, _ = losses.parse(loss)
+    if weights == "none" or issubclass(losses.LOSSES[name], losses.PURisk):
+        return 1.0
+    if weights == "bayes":
+        return round(losses.bayes_ratio(name, kept), 4)
+    return round(losses.balanced_ratio(prior, kept), 4)
+
+
 def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
     """Return the runs of the extended Table 2 by (row, seed): half of the positives labelled."""
     size = runs.sizes(preset, "classification")
@@ -280,6 +303,13 @@ def probabilities(model: models.MLP, inputs: torch.Tensor) -> np.ndarray:
     return model(inputs).double().softmax(-1).cpu().numpy()
 
 
+def test_probabilities(trained: Trained) -> np.ndarray:
+    """Return the class probabilities of the test examples, (S, N, C) float64, after training."""
+    device = next(trained.model.parameters()).device
+    inputs = torch.from_numpy(trained.split.test_inputs).to(device)
+    return probabilities(trained.model, inputs.expand(len(trained.annotated), -1, -1))
+
+
 def scores(
     split: Split,
     test: np.ndarray,
@@ -324,8 +354,7 @@ def scores(
 def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exception]:
     """Train a stack and score it under every selection criterion; see ``experiments.compute``."""
     trained = fit(stack, device)
-    test_inputs = torch.from_numpy(trained.split.test_inputs).to(device)
-    return results(trained, probabilities(trained.model, test_inputs.expand(len(stack), -1, -1)))
+    return results(trained, test_probabilities(trained))
 
 
 def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:

@@ -1,6 +1,6 @@
 """The draft's Figure 3 and the author's sweep: a 2-8-8-2 network on two moons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +22,8 @@ class MoonsRun(runs.Run):
         Share of positives that keep their label, in (0, 1].
     weight_ratio : float
         w_U / w_P.
+    fade_in : bool
+        Whether cross-entropy fades into the loss (``losses.FadeIn``).
     noise : float
         Standard deviation of the points.
     epochs : int
@@ -35,6 +37,7 @@ class MoonsRun(runs.Run):
     loss: str = "cross_entropy"
     kept: float = 0.5
     weight_ratio: float = 1.0
+    fade_in: bool = False
     noise: float = 0.2
     epochs: int = 200
     learning_rate: float = 5e-3
@@ -52,7 +55,7 @@ class MoonsRun(runs.Run):
         return "make_moons-1"
 
     def stack(self) -> tuple:
-        return self.loss, self.epochs, self.learning_rate
+        return self.loss, self.fade_in, self.epochs, self.learning_rate
 
 
 STACK_LIMIT = 255  # networks trained at once: the arithmetic then outweighs the overhead of a step
@@ -118,15 +121,36 @@ def grid(preset: str) -> dict[tuple[str, float, int], MoonsRun]:
     }
 
 
-def fit(stack: list[MoonsRun], device: str = "cpu") -> Trained:
-    """Train runs that share ``stack()`` as one stack."""
+def explanations(preset: str) -> dict[str, dict[tuple[str, float, int], MoonsRun]]:
+    """Return variants of the sweep that may explain the author's means, each a grid as above."""
+    size = runs.sizes(preset, "moons")
+    shorter = {
+        key: named(key[0], kept=key[1], seed=key[2], epoch_share=size["epoch_share"] / 2)
+        for key in grid(preset)
+        if key[0] == "Balanced CE"
+    }
+    heavier = {
+        key: replace(run, weight_ratio=round(1.5 * run.weight_ratio, 4))
+        for key, run in grid(preset).items()
+        if key[0] == "Balanced CE"
+    }
+    return {"half of the epochs": shorter, "U weighs 1.5 times as much": heavier}
+
+
+def fit(stack: list[MoonsRun], device: str = "cpu", *, watch: bool = False) -> Trained:
+    """Train runs that share ``stack()`` as one stack.
+
+    With ``watch``, ``history.epochs`` holds the share of the training points that each network
+    calls positive, (S,) an epoch.
+    """
     first = stack[0]
     splits = [data.moons(run.seed, noise=run.noise) for run in stack]
     observed = np.stack([_observe(run, split) for run, split in zip(stack, splits, strict=True)])
     targets = torch.from_numpy(observed).to(device)
     inputs = torch.from_numpy(np.stack([split.train_inputs for split in splits])).to(device)
     model = models.MLP(SIZES, [run.seed for run in stack], bias_std=1.0).to(device)
-    loss = losses.build(first.loss, kept=first.kept, prior=0.5, num_classes=2).to(device)
+    loss = losses.build(first.loss, kept=first.kept, prior=0.5, num_classes=2)
+    loss = (losses.FadeIn(loss) if first.fade_in else loss).to(device)
     ratio = torch.tensor([run.weight_ratio for run in stack], device=device)
     history = train.fit(
         model,
@@ -137,8 +161,51 @@ def fit(stack: list[MoonsRun], device: str = "cpu") -> Trained:
         batch_size=BATCH_SIZE,
         learning_rate=first.learning_rate,
         weight_ratio=ratio,
+        on_epoch=(lambda epoch: (model(inputs).argmax(-1) == 1).float().mean(1)) if watch else None,
     )
     return Trained(model, splits, targets, loss, history)
+
+
+# Figure 3 of the draft (notebook of 2017-07): kept, loss, share of the balanced ratio, rate
+FIGURE3 = {
+    "complete, cross-entropy": (1.0, "cross_entropy", None, 5e-3),
+    "half labelled, cross-entropy": (0.5, "cross_entropy", None, 2e-2),
+    "half labelled, weighted": (0.5, "weighted", 0.5, 1e-2),
+    "half labelled, exponential": (0.5, "exponential", 1.0, 5e-2),
+    "half labelled, bootstrap hard": (0.5, "bootstrap_hard", 1.0, 1e-2),
+}
+
+
+def figure3(title: str) -> dict:
+    """Train the network of one column of Figure 3 and return its panel for ``figures``."""
+    kept, loss, balance, learning_rate = FIGURE3[checks.choice("title", title, FIGURE3)]
+    balanced = losses.balanced_ratio(0.5, kept)
+    ratio = 1.0 if balance is None else round(balance * balanced, 4)
+    run = MoonsRun(loss=loss, kept=kept, weight_ratio=ratio, learning_rate=learning_rate)
+    return panel(run, title)
+
+
+def panel(run: MoonsRun, title: str) -> dict:
+    """Train a run and return what ``figures.moons_grid`` draws.
+
+    The size of a marker is the weighted loss of its example, or the absolute derivative of the loss
+    by the logit of the observed label.
+    """
+    trained = fit([run])
+    inputs = torch.from_numpy(trained.splits[0].train_inputs)
+    logits = trained.model(inputs[None])[0].detach().requires_grad_()
+    trained.loss.weight_ratio = run.weight_ratio
+    values = trained.loss.per_example(logits, trained.observed[0])
+    (gradient,) = torch.autograd.grad(values.sum(), logits)
+    return {
+        "title": title,
+        "points": inputs.numpy(),
+        "observed": trained.observed[0].numpy(),
+        "true": trained.splits[0].train_labels,
+        "loss": values.detach().numpy(),
+        "slope": gradient.gather(1, trained.observed[0][:, None])[:, 0].abs().numpy(),
+        "probability": lambda points: models.positive_probability(trained.model, points)[0],
+    }
 
 
 def compute(stack: list[MoonsRun], device: str) -> list[dict | Exception]:

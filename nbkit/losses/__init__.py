@@ -11,11 +11,13 @@ import inspect
 from nbkit import checks
 from nbkit.losses import risks, separable
 from nbkit.losses.base import FadeIn, Loss
+from nbkit.losses.risks import PURisk
 from nbkit.losses.thresholds import balanced_ratio, bayes_ratio, threshold
 
 __all__ = [
     "FadeIn",
     "Loss",
+    "PURisk",
     "balanced_ratio",
     "bayes_ratio",
     "build",
@@ -95,14 +97,15 @@ def parse(spec: str) -> tuple[str, dict]:
     ('nnpu', {'variant': 'clamp', 'gamma': 0.5})
     """
     try:
-        node = ast.parse(spec.strip(), mode="eval").body
+        node, hyper = ast.parse(spec.strip(), mode="eval").body, {}
         if isinstance(node, ast.Call) and not node.args:
-            hyper = {key.arg: ast.literal_eval(key.value) for key in node.keywords}
-            return checks.choice("loss", node.func.id, LOSSES), hyper
-        return checks.choice("loss", node.id, LOSSES), {}
-    except (AttributeError, SyntaxError, TypeError) as error:
+            hyper = {str(key.arg): ast.literal_eval(key.value) for key in node.keywords}
+            node = node.func
+        name = node.id
+    except (AttributeError, SyntaxError, TypeError, ValueError) as error:
         message = f"write a loss as name or name(key=value, ...), got {spec!r}"
         raise ValueError(message) from error
+    return checks.choice("loss", name, LOSSES), hyper
 
 
 def build(
@@ -127,6 +130,8 @@ def with_balance(loss: Loss, weight_ratio: float) -> Loss:
     ValueError
         For a PU risk, which is balanced by its prior, or a ratio that is not positive.
     """
+    if not isinstance(loss, Loss):
+        raise ValueError(f"loss must be a Loss, made by create, got {type(loss).__name__}")
     if not loss.separable:
         raise ValueError(f"{type(loss).__name__} is a PU risk: set its prior, not a weight ratio")
     loss.weight_ratio = checks.finite("weight_ratio", weight_ratio, above=0)

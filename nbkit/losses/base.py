@@ -68,9 +68,13 @@ class Loss(nn.Module):
         check_batch(logits, target)
         return self.unweighted(logits, target) * class_weight(target, self.weight_ratio)
 
-    def value(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over non-void positions, without checking the arguments."""
-        losses = self.unweighted(logits, target) * class_weight(target, self.weight_ratio)
+    def value(self, logits: Tensor, target: Tensor, weight_ratio: Tensor | None = None) -> Tensor:
+        """Return the mean over non-void positions, without checking the arguments.
+
+        ``weight_ratio`` takes the place of the loss's own.
+        """
+        ratio = self.weight_ratio if weight_ratio is None else weight_ratio
+        losses = self.unweighted(logits, target) * class_weight(target, ratio)
         return losses.sum() / (target != VOID).sum().clamp(min=1)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -122,8 +126,8 @@ class Loss(nn.Module):
 class FadeIn(Loss):
     """Begin with cross-entropy and fade a loss in (the draft's warm-up).
 
-    L = a_e CE + (1 - a_e) loss, a_e = .95^(e(e+1)/2) for epoch e < 10 and 0 afterwards, which is the
-    schedule of the author's code: 1, .95, .857, .735, .599, .463, .341, .238, .158, .099, 0.
+    L = a_e CE + (1 - a_e) loss, a_e = .95^(e(e+1)/2) for epoch e < 10 and 0 afterwards, which is
+    the schedule of the author's code: 1, .95, .857, .735, .599, .463, .341, .238, .158, .099, 0.
 
     Parameters
     ----------
@@ -152,9 +156,9 @@ class FadeIn(Loss):
         start = -picked(log_p, y)
         return self.alpha * start + (1 - self.alpha) * self.loss.formula(log_p, y)
 
-    def value(self, logits: Tensor, target: Tensor) -> Tensor:
+    def value(self, logits: Tensor, target: Tensor, weight_ratio: Tensor | None = None) -> Tensor:
         if self.separable:
-            return super().value(logits, target)
+            return super().value(logits, target, weight_ratio)
         return self._fade(logits, target, self.loss.value(logits, target))
 
     def with_mixup(self, logits: Tensor, target: Tensor, *mixed: Tensor) -> Tensor:

@@ -39,9 +39,9 @@ class Exponential(Loss):
 
     The name is the draft's; nothing in it is exponential. On U it is the absolute difference
     |1 - p_0|, which for two classes is the sigmoid of the margin z_1 - z_0. Its logit gradient on
-    U, p_0 (p - e_0), is that of cross-entropy times p_0: once the network is sure that an unlabelled
-    example is positive, the pull back to "negative" vanishes. (Code of the author, 2017; thesis of
-    J. Ju, TU Delft: "sigmoid loss".)
+    U, p_0 (p - e_0), is that of cross-entropy times p_0: once the network is sure that an
+    unlabelled example is positive, the pull back to "negative" vanishes. (Code of the author, 2017;
+    thesis of J. Ju, TU Delft: "sigmoid loss".)
     """
 
     def formula(self, log_p: Tensor, y: Tensor) -> Tensor:
@@ -117,7 +117,9 @@ class EntropyMin(Loss):
 
     def __init__(self, weight: float = 0.5, weight_ratio: float = 1.0):
         super().__init__(weight_ratio)
-        self.weight = 2 * checks.fraction("weight / 2", weight / 2, high_open=True)
+        self.weight = checks.finite("weight", weight, above=-1e-12)
+        if self.weight >= 2:
+            raise ValueError(f"weight must be in [0, 2), got {weight!r}")
 
     def formula(self, log_p: Tensor, y: Tensor) -> Tensor:
         return -picked(log_p, y) + torch.where(y == 0, self.weight * _entropy(log_p), 0)
@@ -176,9 +178,11 @@ class Forward(Loss):
         self.kept = checks.fraction("kept", kept, low_open=True)
 
     def formula(self, log_p: Tensor, y: Tensor) -> Tensor:
-        # log p~_k = log c + log p_k and p~_0 = p_0 + (1 - c)(1 - p_0) = 1 - c (1 - p_0)
-        noisy_negative = torch.log1p(self.kept * torch.expm1(log_p[:, 0]))
-        return -torch.where(y == 0, noisy_negative, math.log(self.kept) + picked(log_p, y))
+        # p~_k = c p_k and p~_0 = p_0 + (1 - c)(1 - p_0) = c p_0 + 1 - c, finite even at c = 1
+        lost = math.log1p(-self.kept) if self.kept < 1 else -math.inf
+        noisy = math.log(self.kept) + log_p
+        noisy_negative = torch.logaddexp(noisy[:, 0], torch.full_like(noisy[:, 0], lost))
+        return -torch.where(y == 0, noisy_negative, picked(noisy, y))
 
 
 class Backward(Loss):

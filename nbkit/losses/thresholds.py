@@ -51,15 +51,16 @@ def threshold(
         Of ``bootstrap_hard``.
     prior, assumed_prior : float, optional
         True share of positives and the one that the risk was given (the same by default); for
-        ``upu``, ``nnpu`` and ``dist_pu``.
+        ``upu`` and ``nnpu``. ``dist_pu`` needs the true one, and takes it for the assumed one.
     setting : {"one_sample", "two_sample"}
-        How the data were drawn; for ``upu`` and ``nnpu``.
+        How the data were drawn; for the PU risks.
     pooled : bool
         Whether the risk pools P and U in the one-sample setting, as ours do. False gives the
         threshold of a two-sample estimator fed with one-sample data.
     posterior : (N,) float array, optional
-        Posteriors of a sample of the population: Dist-PU matches a count, so that its threshold
-        depends on their distribution.
+        Posteriors of a sample of the population, for the risks whose threshold depends on their
+        distribution: Dist-PU (needed: it matches a count), VPU (1 is the largest by default) and
+        nnPU (by default R- >= 0 is taken for granted).
 
     Returns
     -------
@@ -76,9 +77,12 @@ def threshold(
     Cross-entropy and every loss of the same form on both classes: t = r / (c (1 + r)). Exponential:
     r / (c (2 + r)). Hard bootstrapping of U: beta r / (c (1 + beta r)). Forward and backward
     correction: r / (2 - c + c r). uPU and nnPU with a symmetric surrogate and assumed prior q:
-    prior / (2 q), or, two-sample estimator on one-sample data, from 2 q E_P against E_U. VPU: half
-    of the largest posterior, 1/2 for separable supports. Dist-PU: the smaller of 1/2 and the
-    posterior that a share ``prior`` of the population exceeds.
+    prior / (2 q), or, two-sample estimator on one-sample data, from 2 q E_P against E_U. nnPU stays
+    below that where R- would be negative (q too large): it stops where R- is 0, in every variant
+    but ``flip_total``. VPU: half of the largest posterior, 1/2 for separable supports; its mixup,
+    which fixes the scale of phi, pulls the threshold down, by about .03 at the default weight.
+    Dist-PU's bare risk: the smaller of 1/2 and the posterior that a share ``prior`` of the
+    population exceeds.
 
     Examples
     --------
@@ -99,21 +103,26 @@ def threshold(
         return share * r / (c * (1 + share * r))
     if name in CORRECTED:
         return r / (2 - c + c * r)
-    if name in RISKS:
-        prior = _needed(name, "prior", prior)
-        assumed = prior if assumed_prior is None else assumed_prior
-        assumed = checks.fraction("assumed_prior", assumed, low_open=True, high_open=True)
+    if name in (*RISKS, "vpu", "dist_pu"):
         checks.choice("setting", setting, SETTINGS)
-        if setting == "two_sample" or pooled:
-            return prior / (2 * assumed)
-        return prior / (2 * assumed * (1 - c * prior) + c * prior)
-    if name == "vpu":
-        return 0.5 if posterior is None else float(np.max(posterior)) / 2
-    if name == "dist_pu":
+        eta = None if posterior is None else _posteriors(posterior)
+        taken = 0.0 if setting == "two_sample" or pooled else c  # of the positives, from the sample
+        if name == "vpu":
+            largest = 1.0 if eta is None else eta[0]
+            return float(largest / (2 - taken * largest))
         prior = _needed(name, "prior", prior)
-        if posterior is None:
-            raise ValueError("dist_pu needs the posteriors of a sample: its threshold is a count")
-        return float(min(0.5, np.quantile(posterior, 1 - prior)))
+        if name == "dist_pu" or assumed_prior is None:
+            assumed_prior = prior
+        assumed = checks.fraction("assumed_prior", assumed_prior, low_open=True, high_open=True)
+        unbiased = prior / (2 * assumed * (1 - taken * prior) + taken * prior)
+        if name == "dist_pu":
+            if eta is None:
+                raise ValueError("dist_pu needs the posteriors of a sample: it matches a count")
+            called = np.cumsum(1 - taken * eta)  # how much of the sample exceeds each posterior
+            return float(min(unbiased, eta[np.searchsorted(called, prior * called[-1])]))
+        if name == "nnpu" and eta is not None:
+            return _not_negative(unbiased, eta, prior, assumed, taken)
+        return unbiased
     known = [*SHARE_OF_U, "bootstrap_hard", *CORRECTED, *RISKS, "vpu", "dist_pu"]
     raise ValueError(f"no closed-form threshold for {name!r}; there is one for {', '.join(known)}")
 
@@ -145,3 +154,25 @@ def _needed(name: str, argument: str, value: float | None) -> float:
     if value is None:
         raise ValueError(f"the threshold of {name} needs {argument}")
     return checks.fraction(argument, value, low_open=True, high_open=True)
+
+
+def _posteriors(values: np.ndarray) -> np.ndarray:
+    """Return the posteriors of a sample, largest first."""
+    eta = np.asarray(values, dtype=float)
+    if eta.ndim != 1 or not eta.size or not ((eta >= 0) & (eta <= 1)).all() or not eta.any():
+        raise ValueError(
+            "posterior must be a vector of numbers in [0, 1], not all 0, "
+            f"got shape {eta.shape} and {np.ravel(eta)[:5].tolist()}"
+        )
+    return -np.sort(-eta)
+
+
+def _not_negative(
+    unbiased: float, eta: np.ndarray, prior: float, assumed: float, taken: float
+) -> float:
+    """The largest threshold, up to ``unbiased``, with R- = E_U[f > 0] - q E_P[f > 0] >= 0."""
+    density = (1 - taken * eta) / (1 - taken * prior) - assumed * eta / prior
+    allowed = (eta < unbiased) & (np.cumsum(density) >= 0)
+    if density[eta >= unbiased].sum() >= 0 or not allowed.any():
+        return unbiased
+    return float(eta[allowed][0])

@@ -1,0 +1,223 @@
+"""The threshold calculus, measured: train on PU labels of Gaussians whose posterior is known."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from nbkit import checks, data, losses, models, noise, rng, runs, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdRun(runs.Run):
+    """One network on one sample of two Gaussians with missing labels.
+
+    Parameters
+    ----------
+    loss : str
+        Name, or name(key=value, ...), as in ``losses.parse``.
+    kept : float
+        Share of positives that keep their label, in (0, 1].
+    weight_ratio : float
+        w_U / w_P, for the separable losses.
+    prior : float
+        Share of positives, in (0, 1).
+    assumed_prior : float
+        What a PU risk is told.
+    examples, epochs : int
+    seed : int
+    """
+
+    experiment: ClassVar[str] = "thresholds"
+    version: ClassVar[int] = 1
+    loss: str = "cross_entropy"
+    kept: float = 0.5
+    weight_ratio: float = 1.0
+    prior: float = 0.5
+    assumed_prior: float = 0.5
+    examples: int = 40000
+    epochs: int = 40
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        losses.parse(self.loss)
+        checks.fraction("kept", self.kept, low_open=True)
+        checks.finite("weight_ratio", self.weight_ratio, above=0)
+        for name in ("prior", "assumed_prior"):
+            checks.fraction(name, getattr(self, name), low_open=True, high_open=True)
+        checks.count("examples", self.examples, least=100)
+        checks.count("epochs", self.epochs)
+
+    def data_fingerprint(self) -> str:
+        return "gaussians-1"
+
+    def stack(self) -> tuple:
+        free = ("weight_ratio", "seed")
+        return tuple(value for name, value in self.parameters.items() if name not in free)
+
+
+STACK_LIMIT = 64
+DISTANCE = 2.0
+BATCH_SIZE = 4000  # Dist-PU compares means of a batch, and noise in them moves its threshold
+# what uPU and nnPU are told of a prior of 1/2; above it the correction of nnPU wakes up
+TOLD = (0.35, 0.4, 0.5)
+
+# the risk of VPU leaves the scale of phi open; a light mixup fixes it without bending phi
+LIGHT_VPU = "vpu(mixup_weight=0.006)"
+
+# weight ratios that put the threshold of each loss inside the data, by labelled fraction
+RATIOS = {
+    ("cross_entropy", "gce", "symmetric_ce", "bootstrap_soft", "entropy_min"): {
+        0.5: (0.2, 1 / 3, 0.5),
+        0.8: (0.3, 2 / 3, 1.0),
+    },
+    ("exponential", "bootstrap_hard"): {0.5: (1 / 3, 2 / 3, 1.0), 0.8: (0.6, 4 / 3, 2.0)},
+    ("bootstrap_hard_as_run",): {0.5: (0.2, 1 / 3, 0.5), 0.8: (0.3, 2 / 3, 1.0)},
+    ("forward",): {0.5: (0.5, 1.0, 1.5), 0.8: (0.5, 1.0, 1.5)},
+    ("backward",): {0.5: (1.0, 1.2, 1.5), 0.8: (1.0, 1.2, 1.5)},  # unbounded below 1
+}
+
+
+def grid(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
+    """Return the runs by (loss, kept, weight ratio or assumed prior, seed)."""
+    size = runs.sizes(preset, "thresholds")
+    shared = {"examples": size["examples"], "epochs": size["epochs"]}
+    found = {}
+    for seed in range(size["seeds"]):
+        for names, by_kept in RATIOS.items():
+            for name in names:
+                for kept, ratios in by_kept.items():
+                    for ratio in ratios:
+                        ratio = round(ratio, 4)
+                        found[name, kept, ratio, seed] = ThresholdRun(
+                            loss=name, kept=kept, weight_ratio=ratio, seed=seed, **shared
+                        )
+        for name in ("upu", "nnpu"):
+            for kept in (0.5, 0.8):
+                for prior in TOLD:
+                    found[name, kept, prior, seed] = ThresholdRun(
+                        loss=name, kept=kept, assumed_prior=prior, seed=seed, **shared
+                    )
+        for name, spec in (("vpu", LIGHT_VPU), ("dist_pu", "dist_pu")):
+            for kept in (0.5, 0.8):
+                for prior in (0.3, 0.5, 0.7):
+                    found[name, kept, prior, seed] = ThresholdRun(
+                        loss=spec, kept=kept, prior=prior, assumed_prior=prior, seed=seed, **shared
+                    )
+    return found
+
+
+def closed_form(run: ThresholdRun) -> float:
+    """Return the threshold that the calculus gives a run."""
+    name, _ = losses.parse(run.loss)
+    posterior = None
+    if name in ("vpu", "dist_pu"):  # the only ones that depend on the distribution
+        draw = rng.generator(0, "calculus")
+        drawn = data.gaussians(100_000, prior=run.prior, distance=DISTANCE, rng=draw)
+        posterior = drawn.posterior
+    return losses.threshold(
+        name,
+        kept=run.kept,
+        weight_ratio=run.weight_ratio,
+        prior=run.prior,
+        assumed_prior=run.assumed_prior,
+        posterior=posterior,
+    )
+
+
+def compute(stack: list[ThresholdRun], device: str) -> list[dict | Exception]:
+    """Train a stack and measure each network's threshold; see ``experiments.compute``."""
+    first = stack[0]
+    inputs, observed = [], []
+    for run in stack:
+        draw = rng.generator(run.seed, "points")
+        drawn = data.gaussians(run.examples, prior=run.prior, distance=DISTANCE, rng=draw)
+        mask = rng.generator(run.seed, "annotation")
+        inputs.append(drawn.inputs[:, :1])
+        observed.append(noise.missing(drawn.labels, 1 - run.kept, rng=mask).labels)
+    # the second coordinate carries no information: without it the boundary is one point
+    model = models.MLP((1, 16, 2), [run.seed for run in stack]).to(device)
+    loss = losses.build(first.loss, kept=first.kept, prior=first.assumed_prior, num_classes=2)
+    history = train.fit(
+        model,
+        torch.from_numpy(np.stack(inputs)).to(device),
+        torch.from_numpy(np.stack(observed)).to(device),
+        loss.to(device),
+        epochs=first.epochs,
+        batch_size=BATCH_SIZE,
+        learning_rate=0.02,
+        schedule="one_cycle",
+        weight_ratio=torch.tensor([run.weight_ratio for run in stack], device=device),
+    )
+    posterior = (np.arange(1000) + 0.5) / 1000
+    points = torch.from_numpy(np.stack([_place(posterior, run.prior) for run in stack]))
+    with torch.no_grad():
+        positive = (model(points.to(device)).argmax(-1) == 1).cpu().numpy()
+    results = []
+    for i in range(len(stack)):
+        if i in history.diverged:
+            results.append(train.TrainingError(train.divergence(history.diverged[i], loss)))
+        else:
+            measured = best_cut(posterior, positive[i])
+            results.append({"metrics": {"last": {"threshold": measured}}})
+    return results
+
+
+def panel(drawn: data.Gaussians, observed: np.ndarray, spec: str, title: str) -> dict:
+    """Train one 2-8-8-2 network on PU labels of Gaussians and return it for ``figures``.
+
+    Parameters
+    ----------
+    drawn : data.Gaussians
+    observed : (N,) int64 array
+        PU labels.
+    spec, title : str
+        The loss, and the heading of the panel.
+    """
+    model = models.MLP((2, 8, 8, 2), [0])
+    loss = losses.build(spec, kept=0.5, prior=0.5, num_classes=2)
+    train.fit(
+        model,
+        torch.from_numpy(drawn.inputs),
+        torch.from_numpy(observed)[None],
+        loss,
+        epochs=200,
+        batch_size=100,
+        learning_rate=5e-3,
+    )
+    return {
+        "title": title,
+        "points": drawn.inputs,
+        "observed": observed,
+        "true": drawn.labels,
+        "probability": lambda points: models.positive_probability(model, points)[0],
+    }
+
+
+def _place(posterior: np.ndarray, prior: float) -> np.ndarray:
+    """Return the points, (N, 1) float32, that have the given posteriors."""
+    logit = np.log(posterior / (1 - posterior)) - np.log(prior / (1 - prior))
+    return (logit / DISTANCE).astype(np.float32)[:, None]
+
+
+def best_cut(posterior: np.ndarray, positive: np.ndarray) -> float:
+    """Return the cut t for which "posterior >= t" agrees best with the decisions.
+
+    Parameters
+    ----------
+    posterior : (N,) float array
+    positive : (N,) bool array
+
+    Returns
+    -------
+    float
+        The middle of the best interval between two neighbouring posteriors; 0 or 1 at the ends.
+    """
+    order = np.argsort(posterior)
+    value, decision = posterior[order], positive[order].astype(int)
+    wrong_below = np.concatenate([[0], np.cumsum(decision)])
+    wrong_above = (1 - decision).sum() - np.concatenate([[0], np.cumsum(1 - decision)])
+    best = int(np.argmin(wrong_below + wrong_above))
+    edges = np.concatenate([[0.0], value, [1.0]])
+    return float((edges[best] + edges[best + 1]) / 2)

@@ -1,0 +1,256 @@
+"""Build, check and execute the notebooks; papermill does the executing.
+
+A notebook has one source, ``notebooks/src/NAME.py`` (jupytext percent format). From it come the
+notebook that readers open, with empty exercises, and its twin in ``notebooks/solutions/``.
+"""
+
+import ast
+import contextlib
+import logging
+import math
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+from jupyter_client import AsyncKernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from nbkit import paths, tables
+
+FOLDER = paths.ROOT / "notebooks"
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION\n?", re.M | re.S)
+MARKERS = re.compile(r"^ *# (BEGIN|END) SOLUTION\n", re.M)
+
+
+class NotebookError(RuntimeError):
+    """A notebook cannot be run, or failed; the message is one line."""
+
+
+class LocalKernelManager(AsyncKernelManager):
+    """Talks to the kernel through files of this user instead of open TCP ports."""
+
+    transport = "tcp" if sys.platform == "win32" else "ipc"
+
+
+@dataclass(frozen=True)
+class Executed:
+    """An executed notebook: where its copy lies, and the seconds it took."""
+
+    path: Path
+    seconds: float
+
+
+def study_notebooks() -> list[Path]:
+    """Return the notebooks of the study in reading order."""
+    return sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+
+
+def parameters(path: Path) -> dict[str, object]:
+    """Return the parameters of a notebook with their defaults.
+
+    Raises
+    ------
+    NotebookError
+        If the notebook cannot be read, or has no cell tagged ``parameters``.
+    """
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise NotebookError(f"{path}: no such notebook") from None
+    except Exception as error:
+        raise NotebookError(f"{path.name}: not a notebook ({type(error).__name__})") from error
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            return _assignments(cell.source)
+    raise NotebookError(f"{path.name}: no cell is tagged 'parameters', so none can be set")
+
+
+def check_parameters(path: Path, given: Mapping[str, object]) -> dict[str, object]:
+    """Return the given parameters, refusing what papermill would pass on silently.
+
+    Raises
+    ------
+    NotebookError
+        For a name the notebook does not have, a value of another type than the default (a whole
+        number may stand for a float), or a number that is not finite. One line; it names the
+        notebook and the parameter.
+    """
+    known = parameters(path)
+    checked = {}
+    for name, value in given.items():
+        where = f"{path.name}: parameter {name}"
+        if name not in known:
+            raise NotebookError(f"{where} is unknown; there is {', '.join(known)}")
+        wanted = type(known[name])
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise NotebookError(
+                f"{where} must be {wanted.__name__}, got {value!r} ({type(value).__name__})"
+            )
+        if wanted is float and not math.isfinite(value):
+            raise NotebookError(f"{where} must be a finite number, got {value!r}")
+        checked[name] = value
+    return checked
+
+
+def execute(
+    path: Path,
+    output: Path,
+    given: Mapping[str, object] | None = None,
+    *,
+    cell_seconds: int = 3600,
+    environment: Mapping[str, str] | None = None,
+) -> Executed:
+    """Execute a notebook headlessly and keep the executed copy, whether it succeeds or not.
+
+    Parameters
+    ----------
+    path, output : path
+        The notebook, and where its executed copy goes.
+    given : mapping, optional
+        Parameters to set; JSON scalars of the type of the default.
+    cell_seconds : int
+        Time limit of a cell.
+    environment : mapping, optional
+        Variables for the kernel.
+
+    Raises
+    ------
+    NotebookError
+        One line: what failed, in which cell, and where the executed copy is.
+    """
+    checked = check_parameters(path, given or {})
+    output.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    try:
+        with _environment({**settings, **(environment or {})}):
+            papermill.execute_notebook(
+                str(path),
+                str(output),
+                parameters=checked,
+                kernel_name=KERNEL["name"],
+                kernel_manager_class=LocalKernelManager,
+                progress_bar=False,
+                execution_timeout=cell_seconds,
+                start_timeout=120,
+                autosave_cell_every=0,
+                cwd=str(output.parent),
+            )
+    except PapermillExecutionError as error:
+        reason = f"cell {error.cell_index + 1} raised {error.ename}: {error.evalue}"
+        raise _failed(path, output, reason) from error
+    except CellTimeoutError as error:
+        raise _failed(path, output, f"a cell took longer than {cell_seconds} s") from error
+    except DeadKernelError as error:
+        reason = "its kernel died, most likely for lack of memory"
+        raise _failed(path, output, reason) from error
+    _tidy(output)
+    return Executed(output, time.monotonic() - start)
+
+
+def build(source: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode | None]:
+    """Return the notebook of a source and, if it has exercises, its solutions.
+
+    In a cell tagged ``exercise``, lines between ``# BEGIN SOLUTION`` and ``# END SOLUTION`` become
+    ``...`` for the reader. The solutions hold the title, the cells tagged ``parameters`` and
+    ``setup``, and everything from the cell tagged ``exercises`` on.
+    """
+    whole = jupytext.read(source, fmt="py:percent")
+    reader, solved = [], []
+    in_exercises = False
+    for position, cell in enumerate(whole.cells):
+        cell.metadata = {"tags": cell.metadata.get("tags", [])} if "tags" in cell.metadata else {}
+        cell.id = f"{source.stem[:2]}-{position:02d}"
+        tags = cell.metadata.get("tags", [])
+        in_exercises |= "exercises" in tags
+        blank, filled = nbformat.from_dict(cell), nbformat.from_dict(cell)
+        if "exercise" in tags:
+            blank.source = SOLUTION.sub(r"\1...  # your code here\n", cell.source + "\n").rstrip()
+            filled.source = MARKERS.sub("", cell.source + "\n").rstrip()
+        reader.append(blank)
+        if in_exercises or position == 0 or {"parameters", "setup"} & set(tags):
+            solved.append(filled)
+    has_exercises = in_exercises
+    return _notebook(reader), _notebook(solved) if has_exercises else None
+
+
+def refresh() -> Iterator[str]:
+    """Rebuild every notebook from its source, execute it on the committed results, and save it.
+
+    Figures and tables are exported to ``figures/``, and the tables of README.md are renewed from
+    them. Yields a line a notebook.
+    """
+    for source in sorted((FOLDER / "src").glob("*.py")):
+        reader, solved = build(source)
+        targets = [(FOLDER / f"{source.stem}.ipynb", reader)]
+        if solved is not None:
+            targets.append((FOLDER / "solutions" / f"{source.stem}.ipynb", solved))
+        for target, notebook in targets:
+            target.parent.mkdir(exist_ok=True)
+            draft = paths.ROOT / "runs" / "refresh" / target.relative_to(FOLDER)
+            draft.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, draft)
+            exports = {} if target.parent != FOLDER else {"NBKIT_FIGURES": str(paths.figures())}
+            done = execute(draft, draft.with_suffix(".out.ipynb"), environment=exports)
+            executed = nbformat.read(done.path, as_version=4)
+            for cell in executed.cells:
+                cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
+            executed.metadata = notebook.metadata
+            nbformat.write(executed, target)
+            yield f"{target.relative_to(paths.ROOT)}: {done.seconds:.0f} s"
+    readme = paths.ROOT / "README.md"
+    readme.write_text(tables.fill(readme.read_text()))
+
+
+def _notebook(cells: list) -> nbformat.NotebookNode:
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
+    notebook.nbformat_minor = 5
+    return notebook
+
+
+def _assignments(source: str) -> dict[str, object]:
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+def _tidy(output: Path) -> None:
+    """Name the kernel a reader has, and drop widget state that viewers choke on."""
+    notebook = nbformat.read(output, as_version=4)
+    notebook.metadata["kernelspec"] = dict(KERNEL)
+    notebook.metadata.pop("widgets", None)
+    nbformat.write(notebook, output)
+
+
+def _failed(path: Path, output: Path, reason: str) -> NotebookError:
+    line = " ".join(reason.split())
+    return NotebookError(f"{path.name}: {line} [executed copy: {output}]")
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

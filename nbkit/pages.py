@@ -1,0 +1,144 @@
+"""The study as web pages: executed notebooks, figures and tables, readable without a network."""
+
+import html
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+
+from nbkit import notebooks, paths
+from nbkit.notebooks import NotebookError
+
+MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)\$", re.S)
+REMOTE = re.compile(r"<script[^>]*\bsrc=\"https?:[^>]*>\s*</script>")
+LINKED = re.compile(r'(href="[^":]+)\.ipynb([#"])')
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
+       color: #222; }
+table { border-collapse: collapse; font-size: 90%; margin: 1rem 0; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1.5rem 0; } img { max-width: 100%; } figcaption { color: #555; }
+"""
+
+
+def study(
+    preset: str,
+    *,
+    fresh: bool = False,
+    device: str = "auto",
+    engine: str = "processes",
+    show: Callable[[str], None] = print,
+) -> Path:
+    """Execute every notebook at a preset and write the study's pages.
+
+    Parameters
+    ----------
+    preset : str
+        A preset of ``presets.toml``.
+    fresh : bool
+        Ignore the committed results and compute everything anew, into ``runs/<preset>/results``.
+    device, engine : str
+        As in ``sweep.compute``.
+    show : callable
+        Takes the lines of progress.
+
+    Returns
+    -------
+    path
+        ``runs/<preset>/index.html``.
+
+    Raises
+    ------
+    NotebookError
+        At the end, if notebooks failed; the pages of the others are there.
+    """
+    folder = paths.ROOT / "runs" / preset
+    environment = {"NBKIT_FIGURES": str(folder / "figures")}
+    if fresh:
+        environment["NBKIT_RESULTS"] = str(folder / "results")
+    todo, pages, failures, spent = notebooks.study_notebooks(), [], [], 0.0
+    for number, path in enumerate(todo, 1):
+        known = notebooks.parameters(path)
+        wanted = {"preset": preset, "device": device, "engine": engine, "interactive": False}
+        given = {name: value for name, value in wanted.items() if name in known}
+        try:
+            done = notebooks.execute(path, folder / path.name, given, environment=environment)
+        except NotebookError as error:
+            failures.append(str(error))
+            show(f"[{number}/{len(todo)}] {path.stem:24} FAILED: {error}")
+            continue
+        pages.append((export(done.path), done.seconds))
+        spent += done.seconds
+        left = spent / number * (len(todo) - number)
+        show(
+            f"[{number}/{len(todo)}] {path.stem:24} {done.seconds:5.0f} s, about {left:.0f} s left"
+        )
+    index = write_index(folder, preset, pages)
+    if failures:
+        raise NotebookError(f"{len(failures)} of {len(todo)} notebooks failed: {failures[0]}")
+    return index
+
+
+def export(path: Path) -> Path:
+    """Write an executed notebook as one HTML page beside it, and return the page's path."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = MATH.sub(_mathml, cell.source)
+    exporter = HTMLExporter(template_name="lab", exclude_input_prompt=True)
+    exporter.exclude_output_prompt = True
+    exporter.mathjax_url = exporter.require_js_url = exporter.mermaid_js_url = ""
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
+    page = path.with_suffix(".html")
+    page.write_text(LINKED.sub(r"\1.html\2", REMOTE.sub("", body)))
+    return page
+
+
+def write_index(folder: Path, preset: str, pages: list[tuple[Path, float]]) -> Path:
+    """Write the page that leads to the notebooks' pages, the figures and the tables."""
+    parts = [f"<h1>What label noise does to learning: preset {html.escape(preset)}</h1>"]
+    items = "".join(
+        f'<li><a href="{page.name}">{_title(page)}</a> ({seconds:.0f} s)</li>'
+        for page, seconds in pages
+    )
+    parts.append(f"<h2>Notebooks</h2><ul>{items}</ul><h2>Tables</h2>")
+    for table in sorted((folder / "figures").glob("*.csv")):
+        frame = pd.read_csv(table).fillna("")
+        parts.append(
+            f'<h3><a href="figures/{table.name}">{table.stem}</a></h3>'
+            + frame.to_html(index=False, border=0)
+        )
+    parts.append("<h2>Figures</h2>")
+    for picture in sorted((folder / "figures").glob("*.png")):
+        name = picture.stem
+        parts.append(
+            f'<figure><img src="figures/{picture.name}" alt="{name}">'
+            f'<figcaption>{name} (<a href="figures/{name}.svg">SVG</a>)</figcaption></figure>'
+        )
+    index = folder / "index.html"
+    index.parent.mkdir(parents=True, exist_ok=True)
+    index.write_text(
+        "<!doctype html><html lang='en'><meta charset='utf-8'>"
+        f"<title>Label noise: {html.escape(preset)}</title><style>{STYLE}</style>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+    return index
+
+
+def _mathml(match: re.Match) -> str:
+    block, inline = match.groups()
+    return convert(block or inline, display="block" if block else "inline")
+
+
+def _title(page: Path) -> str:
+    notebook = nbformat.read(page.with_suffix(".ipynb"), as_version=4)
+    heading = next(
+        (c.source for c in notebook.cells if c.source.startswith("# ")), f"# {page.stem}"
+    )
+    return html.escape(heading.splitlines()[0].removeprefix("# "))

@@ -1,0 +1,169 @@
+"""The GPU path without a GPU: fake CUDA tensors raise where a step would wait for the host.
+
+Under ``FakeTensorMode`` tensors have a shape, a dtype and a device, and no values. Whatever needs a
+value on the host (``.item()``, boolean indexing, ``nonzero``) or mixes devices raises. Backward and
+optimiser do not run there; tests marked ``gpu`` train on a real card.
+"""
+
+import contextlib
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from nbkit import losses, models, train
+
+NETWORKS, EXAMPLES, BATCH, FEATURES, CLASSES = 3, 20, 6, 4, 5
+KNOWN = {"kept": 0.6, "prior": 0.4, "num_classes": CLASSES, "weight_ratio": 0.5}
+NNPU = [f"nnpu(variant='{variant}')" for variant in ("clamp", "flip_total", "minus")]
+SPECS = [*losses.names(), *NNPU, "nnpu(imbalanced=True)", "upu(surrogate='logistic')"]
+MIXING = [name for name in losses.names() if losses.build(name, **KNOWN).mixup is not None]
+
+
+@pytest.fixture
+def cuda():
+    """Make every new tensor an imaginary one on a GPU."""
+    with FakeTensorMode(), torch.device("cuda"):
+        yield
+
+
+def drawn(shared=True):
+    """A batch as ``train.fit`` gathers it: inputs and targets of each network."""
+    inputs = torch.randn(*(() if shared else (NETWORKS,)), EXAMPLES, FEATURES)
+    targets = torch.randint(0, CLASSES, (NETWORKS, EXAMPLES))
+    index = torch.randint(0, EXAMPLES, (NETWORKS, BATCH))
+    return train.gather(inputs, targets, index)
+
+
+def build(spec, faded=False):
+    loss = losses.build(spec, **KNOWN)
+    return losses.FadeIn(loss) if faded else loss
+
+
+def network():
+    return models.MLP((FEATURES, 8, CLASSES), range(NETWORKS))
+
+
+def on_gpu(values, shape=(NETWORKS,)):
+    assert values.device.type == "cuda"
+    assert values.dtype == torch.float32
+    assert values.shape == shape
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["shared_inputs", "own_inputs"])
+def test_gather_and_forward(shared, cuda):
+    x, y = drawn(shared)
+    assert y.device.type == "cuda"
+    on_gpu(network()(x), (NETWORKS, BATCH, CLASSES))
+
+
+@pytest.mark.parametrize("faded", [False, True], ids=["bare", "faded"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_loss_of_a_stack(spec, faded, cuda):
+    loss = build(spec, faded)
+    loss.set_epoch(3)
+    x, y = drawn()
+    on_gpu(loss.stacked(network()(x), y))
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_loss_of_dense_logits(spec, cuda):
+    logits = torch.randn(2, CLASSES, 4, 4)
+    on_gpu(build(spec).value(logits, torch.randint(0, CLASSES, (2, 4, 4))), ())
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_checked_loss_does_not_synchronise_either(spec, cuda):
+    """``forward`` leaves the range of the labels unread on a GPU."""
+    on_gpu(build(spec)(torch.randn(BATCH, CLASSES), torch.randint(0, CLASSES, (BATCH,))), ())
+
+
+@pytest.mark.parametrize("name", [n for n in losses.names() if build(n).separable])
+def test_ratio_of_each_network(name, cuda):
+    x, y = drawn()
+    on_gpu(build(name).stacked(network()(x), y, torch.ones(NETWORKS)))
+
+
+@pytest.mark.parametrize("faded", [False, True], ids=["bare", "faded"])
+@pytest.mark.parametrize("name", MIXING)
+def test_mixup(name, faded, cuda):
+    loss, model = build(name, faded), network()
+    loss.set_epoch(20)
+    x, y = drawn()
+    share = torch.rand(NETWORKS)
+    partner = train.partners(loss.mixup, y, torch.rand(NETWORKS, BATCH))
+    other = x.gather(1, partner[:, :, None].expand_as(x))
+    mixed = model(share[:, None, None] * x + (1 - share[:, None, None]) * other)
+    on_gpu(torch.vmap(loss.with_mixup)(model(x), y, mixed, partner, share))
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda v: v.sum().item(),
+        lambda v: float(v.detach()[0]),
+        lambda v: v[v > 0],
+        lambda v: v.nonzero(),
+    ],
+    ids=["item", "float", "boolean_index", "nonzero"],
+)
+def test_a_wait_for_the_host_is_caught(wait, cuda):
+    """The control: what the tests above rely on."""
+    x, y = drawn()
+    values = build("gce").stacked(network()(x), y)
+    dynamic = torch._subclasses.fake_tensor.DynamicOutputShapeException
+    with pytest.raises((DataDependentOutputException, dynamic)):
+        wait(values)
+
+
+def test_a_tensor_on_another_device_is_caught(cuda):
+    x, y = drawn()
+    with pytest.raises(RuntimeError, match=r"cpu|device"):
+        build("gce").stacked(network()(x), y.to("cpu"))
+
+
+# --- a real card ----------------------------------------------------------------------------------
+
+
+def trained(spec, device, dropout=0.0, faded=False):
+    """Logits and mean losses of a tiny stack after three epochs."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, FEATURES, generator=generator)
+    y = torch.randint(0, CLASSES, (NETWORKS, 64), generator=generator)
+    model = models.MLP((FEATURES, 16, CLASSES), range(NETWORKS), dropout=dropout).to(device)
+    loss = build(spec, faded).to(device)
+    history = train.fit(
+        model, x.to(device), y.to(device), loss, epochs=3, batch_size=16, learning_rate=1e-2
+    )
+    with torch.no_grad():
+        logits = model(x.to(device).expand(NETWORKS, -1, -1))
+    return logits.cpu(), torch.stack(history.losses).cpu()
+
+
+@contextlib.contextmanager
+def full_precision():
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = before
+
+
+needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.gpu
+@needs_card
+@pytest.mark.parametrize("faded", [False, True], ids=["bare", "faded"])
+@pytest.mark.parametrize("spec", SPECS)
+def test_training_on_a_card_agrees_with_the_cpu(spec, faded):
+    with full_precision():
+        card, host = (trained(spec, device, faded=faded) for device in ("cuda", "cpu"))
+        for one, other in zip(card, host, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.gpu
+@needs_card
+def test_training_with_dropout_on_a_card_repeats():
+    for first, again in zip(*(trained("gce", "cuda", 0.3) for _ in range(2)), strict=True):
+        torch.testing.assert_close(first, again, rtol=1e-5, atol=1e-6)

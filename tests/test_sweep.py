@@ -1,0 +1,442 @@
+"""Sweeps under fire: killed, failing, out of memory, on every engine; and what they cost."""
+
+import json
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+import tracemalloc
+
+import pandas as pd
+import pytest
+import sweep_fake
+import sweep_kills
+import torch
+from sweep_fake import FakeRun
+
+from nbkit import experiments, losses, runs, sweep, train
+from nbkit.experiments import moons
+from nbkit.experiments.moons import MoonsRun
+
+pytestmark = pytest.mark.xdist_group("sweep")  # one warm process and one killed sweep for all
+
+KILLS = 25
+DIED = "worker process died"
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch):
+    """Offer the fake experiment to this process for the time of a test."""
+    monkeypatch.setattr(experiments, "NAMES", (*experiments.NAMES, "fake"))
+    monkeypatch.setitem(sys.modules, "nbkit.experiments.fake", sweep_fake)
+
+
+@pytest.fixture
+def store(tmp_path) -> runs.Store:
+    return runs.Store(tmp_path / "results")
+
+
+@pytest.fixture
+def warm(monkeypatch):
+    """Let workers fork from a process that has imported everything: seconds less each."""
+    context = sweep_fake.warm()
+    monkeypatch.setattr(sweep.multiprocessing, "get_context", lambda method: context)
+
+
+def compute(wanted, store, engine="inline", **options) -> sweep.Report:
+    options = {"device": "cpu", "show": lambda line: None, **options}
+    return sweep.compute(wanted, store=store, engine=engine, **options)
+
+
+def small_grid() -> list[MoonsRun]:
+    """Return runs of several stacks of unequal sizes."""
+    return [
+        MoonsRun(loss=loss, epochs=2, learning_rate=rate, kept=kept, seed=seed)
+        for loss, rate in (("cross_entropy", 5e-3), ("cross_entropy", 1e-2), ("exponential", 5e-3))
+        for kept in (0.5, 1.0)
+        for seed in range(3)
+        if (rate, kept, seed) != (1e-2, 1.0, 2)
+    ]
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    assert len(one)
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+# kills
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Kill and resume a sweep; its store and what the killer saw."""
+    folder = tmp_path_factory.mktemp("killed")
+    root, answer = folder / "results", folder / "answer.json"
+    arguments = (root, answer, 20170619, KILLS)
+    killer = sweep_fake.warm().Process(target=sweep_kills.main, args=arguments)
+    killer.start()
+    killer.join(200)
+    assert killer.exitcode == 0
+    return runs.Store(root), json.loads(answer.read_text())
+
+
+def test_killed_sweep_was_killed_as_often_as_wanted_and_then_finished(killed):
+    _, told = killed
+    assert told["kills"] == KILLS
+    assert told["status"] == 0
+    assert sum(told["grown"]) + told["last"] == told["total"]
+    assert sum(told["grown"]) > 0
+    assert told["last"] > 0
+
+
+def test_killed_sweep_loses_and_changes_no_result(killed):
+    _, told = killed
+    assert told["lost"] == []
+    assert told["changed"] == []
+
+
+def test_killed_sweep_repeats_no_finished_run(killed):
+    assert killed[1]["repeated"] == []
+
+
+def test_killed_sweep_leaves_no_worker_behind(killed):
+    assert killed[1]["orphans"] == 0
+
+
+def test_killed_sweep_ends_in_the_results_of_an_undisturbed_one(killed, store):
+    wanted = sweep_kills.grid()
+    compute(wanted, store)
+    same(killed[0].frame(wanted), store.frame(wanted))
+    same(killed[0].frame("moons"), store.frame("moons"))
+
+
+# failing runs
+
+
+def test_diverging_run_fails_alone_and_names_a_lower_learning_rate(store):
+    wild = MoonsRun(epochs=2, learning_rate=1e30)
+    others = [MoonsRun(epochs=2, seed=seed) for seed in range(2)]
+    with pytest.raises(sweep.SweepError, match="lower learning rate") as caught:
+        compute([wild, *others], store)
+    assert "1 of 3" in str(caught.value)
+    assert store.missing([wild, *others]) == [wild]
+
+
+def test_diverging_network_of_a_stack_leaves_its_neighbours_their_numbers(store, tmp_path):
+    wild = MoonsRun(epochs=2, weight_ratio=3e38, seed=1)
+    others = [MoonsRun(epochs=2, seed=seed) for seed in (0, 2)]
+    assert list(sweep.batches([wild, *others])) == [[wild, *others]]
+    with pytest.raises(sweep.SweepError):
+        compute([others[0], wild, others[1]], store)
+    calm = runs.Store(tmp_path / "calm")
+    compute(others, calm)
+    same(store.frame("moons"), calm.frame("moons"))
+
+
+def test_loss_that_raises_fails_its_runs_only_and_once_cured_they_alone_run(store, monkeypatch):
+    wanted = small_grid()
+    guilty = [run for run in wanted if run.loss == "exponential"]
+    kind = type(losses.build("exponential", kept=0.5, prior=0.5, num_classes=2))
+
+    def explode(*args):
+        raise ArithmeticError("the loss exploded")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "stacked", explode)
+        with pytest.raises(sweep.SweepError) as caught:
+            compute(wanted, store)
+    assert store.missing(wanted) == guilty
+    message = str(caught.value)
+    for run in guilty:
+        text = store.error_path(run).read_text()
+        assert all(f"{name} = {value!r}\n" in text for name, value in run.parameters.items())
+        assert "Traceback" in text
+        assert "ArithmeticError: the loss exploded" in text
+        named = ", ".join(f"{name}={value!r}" for name, value in run.parameters.items())
+        assert f"moons({named}): ArithmeticError" in message
+        assert str(store.error_path(run)) in message
+    report = compute(wanted, store)
+    assert (report.found, report.computed) == (len(wanted) - len(guilty), len(guilty))
+    assert not any(store.error_path(run).exists() for run in wanted)
+
+
+@pytest.mark.parametrize("act", ["raise", "return", "nan"])
+def test_failing_run_of_a_stack_fails_alone(store, tmp_path, act):
+    wanted = [FakeRun(seed=seed, folder=str(tmp_path)) for seed in range(3)]
+    bad = FakeRun(seed=3, folder=str(tmp_path), act=act)
+    with pytest.raises(sweep.SweepError, match=f"act='{act}'") as caught:
+        compute([wanted[0], bad, *wanted[1:]], store)
+    assert "1 of 4" in str(caught.value)
+    assert store.missing([bad, *wanted]) == [bad]
+    assert f"act = '{act}'" in store.error_path(bad).read_text()
+    assert "Traceback" in store.error_path(bad).read_text() or act == "return"
+
+
+def test_a_long_list_of_failures_is_cut_short_in_the_message_but_not_on_disk(store):
+    wanted = [FakeRun(seed=seed, act="raise") for seed in range(30)]
+    with pytest.raises(sweep.SweepError, match="30 of 30") as caught:
+        compute(wanted, store)
+    assert len(str(caught.value).splitlines()) < 15
+    assert all(store.error_path(run).exists() for run in wanted)
+
+
+@pytest.mark.usefixtures("warm")
+def test_run_that_kills_its_worker_fails_alone_and_once_cured_it_alone_runs(store, tmp_path):
+    wanted = [FakeRun(seed=seed, group=seed // 3, folder=str(tmp_path)) for seed in range(12)]
+    wanted[4] = bad = FakeRun(seed=4, group=1, folder=str(tmp_path), act="die")
+    with pytest.raises(sweep.SweepError, match="act='die'") as caught:
+        compute(wanted, store, "processes", workers=2)
+    assert "1 of 12" in str(caught.value)
+    assert store.missing(wanted) == [bad]
+    assert DIED in store.error_path(bad).read_text()
+    assert "seed = 4" in store.error_path(bad).read_text()
+    sweep_fake.computed(tmp_path)
+    (tmp_path / "cured").touch()
+    report = compute(wanted, store, "processes", workers=2)
+    assert (report.found, report.computed) == (11, 1)
+    assert sweep_fake.computed(tmp_path) == [4]
+    assert not store.error_path(bad).exists()
+
+
+@pytest.mark.usefixtures("warm")
+def test_worker_that_dies_between_two_stacks_loses_none(store):
+    wanted = [FakeRun(seed=seed, group=seed) for seed in range(5)]
+
+    def show(line):
+        for process in multiprocessing.active_children():
+            if line.startswith("2/"):
+                process.kill()
+        time.sleep(0.3)  # the pool notices
+
+    report = compute(wanted, store, "processes", workers=1, show=show)
+    assert report.computed == 5
+    assert store.missing(wanted) == []
+
+
+@pytest.mark.usefixtures("warm")
+def test_sweep_that_cannot_store_stops_its_workers_at_once(store, monkeypatch):
+    def save(run, result):
+        raise runs.StoreError("the disk is full")
+
+    monkeypatch.setattr(store, "save", save)
+    wanted = [FakeRun(seed=seed, group=seed, act="wait") for seed in range(6)]
+    with pytest.raises(runs.StoreError) as caught:
+        compute(wanted, store, "processes", workers=2)
+    assert caught.tb is not None  # what a notebook keeps too
+    assert multiprocessing.active_children() == []
+
+
+# engines
+
+
+@pytest.mark.usefixtures("warm")
+def test_processes_give_the_numbers_of_this_process(store, tmp_path):
+    wanted = small_grid()
+    compute(wanted, store)
+    other = runs.Store(tmp_path / "other")
+    compute(wanted, other, "processes", workers=2)
+    same(other.frame("moons"), store.frame("moons"))
+
+
+def test_workers_start_as_fresh_interpreters(store, tmp_path):
+    wanted = [FakeRun(seed=seed, group=seed, size=3) for seed in range(2)]
+    compute(wanted, store, "processes", workers=1)
+    other = runs.Store(tmp_path / "other")
+    compute(wanted, other)
+    same(other.frame("fake"), store.frame("fake"))
+
+
+def test_dask_gives_the_same_numbers_though_a_worker_is_killed(store, tmp_path):
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    sweep_fake.warm()
+    wanted = [
+        MoonsRun(epochs=4, learning_rate=1e-3 * (1 + i), seed=seed)
+        for i in range(40)
+        for seed in range(2)
+    ]
+    compute(wanted, store)
+    other, killed = runs.Store(tmp_path / "other"), []
+    quick = {"distributed.worker.multiprocessing-method": "forkserver"}
+    with (
+        dask.config.set(quick),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+
+        def show(line):
+            if not killed:
+                killed.append(next(iter(cluster.workers.values())).pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        report = compute(wanted, other, cluster.scheduler_address, show=show)
+    assert killed
+    assert report.computed == len(wanted)
+    same(other.frame(wanted), store.frame(wanted))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 17])
+def test_network_does_not_depend_on_its_stack(size):
+    run = MoonsRun(epochs=2, seed=7, kept=0.3)
+    stack = [
+        MoonsRun(epochs=2, seed=i % 5, kept=1 / (1 + i % 3), weight_ratio=1 + i, noise=0.1 * i)
+        for i in range(size - 1)
+    ]
+    assert list(sweep.batches([run, *stack, run])) == [[run, *stack, run]]
+    alone = moons.fit([run])
+    for place in {0, size // 2, size - 1}:
+        trained = moons.fit([*stack[:place], run, *stack[place:]])
+        for one, many in zip(alone.model.parameters(), trained.model.parameters(), strict=True):
+            assert torch.equal(one[0], many[place])
+
+
+# arguments
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("engine", "threads"),
+        ("engine", ""),
+        ("engine", None),
+        ("device", "tpu"),
+        ("device", None),
+        ("workers", 0),
+        ("workers", -2),
+        ("workers", 1.5),
+        ("workers", True),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_argument_outside_its_range_is_refused_whatever_is_stored(store, name, value, stored):
+    run = FakeRun()
+    if stored:
+        store.save(run, sweep_fake.result(run))
+    with pytest.raises(ValueError, match=name):
+        compute([run], store, **{"engine": "processes", "workers": 1, name: value})
+
+
+def test_missing_gpu_is_an_error_that_offers_the_cpu(store, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="use auto or cpu"):
+        compute([FakeRun()], store, device="cuda")
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "carrier-pigeon://127.0.0.1:8786"])
+def test_scheduler_that_does_not_answer_is_named(store, monkeypatch, address):
+    distributed = pytest.importorskip("distributed")
+    client = distributed.Client
+    monkeypatch.setattr("distributed.Client", lambda *args, timeout: client(*args, timeout=1))
+    monkeypatch.setattr("dask.distributed.Client", distributed.Client)
+    with pytest.raises(ValueError, match=re.escape(address)):
+        compute([FakeRun()], store, address)
+
+
+# costs
+
+
+def network_steps(wanted, store, monkeypatch) -> int:
+    """Compute runs and return how many steps their networks made, all together."""
+    counted = []
+    gather = train.gather
+
+    def count(inputs, targets, index):
+        counted.append(len(index))
+        return gather(inputs, targets, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "gather", count)
+        compute(wanted, store)
+    return sum(counted)
+
+
+def test_cost_grows_as_the_work_and_no_work_costs_nothing(tmp_path, monkeypatch):
+    def repeated(times):
+        return [
+            MoonsRun(loss=loss, epochs=1, seed=seed)
+            for loss in ("cross_entropy", "exponential")
+            for seed in range(times)
+        ]
+
+    store = runs.Store(tmp_path / "results")
+    once = network_steps(repeated(10), store, monkeypatch)
+    twice = network_steps(repeated(20), runs.Store(tmp_path / "other"), monkeypatch)
+    assert 0 < twice <= 2.1 * once
+    assert network_steps(repeated(20), store, monkeypatch) <= 1.1 * once
+    assert network_steps(repeated(20), store, monkeypatch) == 0
+
+
+def test_run_asked_for_twice_is_computed_once(store, tmp_path):
+    run = FakeRun(folder=str(tmp_path), share=1)
+    report = compute([run, FakeRun(folder=str(tmp_path), share=1.0), run], store)
+    assert (report.total, report.found, report.computed) == (1, 0, 1)
+    assert sweep_fake.computed(tmp_path) == [0]
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_memory_does_not_grow_with_the_finished_runs(tmp_path, stored):
+    def peak(number):
+        store = runs.Store(tmp_path / str(number))
+        wanted = [FakeRun(seed=seed, group=seed, size=4_000) for seed in range(number)]
+        if stored:
+            compute(wanted, store)
+        tracemalloc.start()
+        try:
+            compute(wanted, store)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    compute([FakeRun()], runs.Store(tmp_path / "imports"))
+    assert peak(20) < 1.3 * peak(5)
+
+
+# what it tells
+
+
+@pytest.mark.parametrize("total", [1, 7, 37, 200])
+def test_progress_is_a_few_lines_that_end_at_the_total(store, total):
+    lines = []
+    compute([FakeRun(seed=seed, group=seed) for seed in range(total)], store, show=lines.append)
+    found = [re.fullmatch(rf"(\d+)/{total} runs, \d+ s left", line) for line in lines]
+    assert all(found)
+    done = [int(line[1]) for line in found]
+    assert done == sorted(set(done))
+    assert done[-1] == total
+    assert len(done) <= min(10, total)
+
+
+def test_progress_counts_failures(store):
+    lines = []
+    wanted = [FakeRun(act="return"), FakeRun(seed=1)]
+    with pytest.raises(sweep.SweepError):
+        compute(wanted, store, show=lines.append)
+    assert re.fullmatch(r"2/2 runs, 1 failed, 0 s left", lines[-1])
+
+
+def test_progress_goes_to_stderr_by_default(store, capsys):
+    compute([FakeRun()], store, show=None)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "1/1 runs" in told.err
+
+
+def test_seconds_include_reading_the_store(store, monkeypatch):
+    missing = store.missing
+
+    def slow(wanted):
+        time.sleep(0.05)
+        return missing(wanted)
+
+    monkeypatch.setattr(store, "missing", slow)
+    assert compute([FakeRun()], store).seconds >= 0.05
+    assert compute([FakeRun()], store).seconds >= 0.05
