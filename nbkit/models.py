@@ -6,6 +6,7 @@ never on its neighbours. Every model has ``seeds`` (S of them), ``classes`` and 
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -141,12 +142,11 @@ class VGG8(nn.Module):
         self.output = nn.Linear(512, self.classes)
         self.generator = None
         start = torch_generator(self.seeds[0], "weights")
-        for weight in (p for p in self.parameters() if p.ndim > 1):
-            std = (2 / weight[0].numel()) ** 0.5
-            nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std, generator=start)
-        for bias in (p for p in self.parameters() if p.ndim == 1):
-            nn.init.zeros_(bias)
-        self.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            for layer in (*self.convolutions, self.hidden, self.output):
+                std = (2 / layer.weight[0].numel()) ** 0.5
+                layer.weight.copy_(std * _cut_normal(layer.weight.shape, start))
+                layer.bias.zero_()
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the dropout stream of an epoch, so that training can resume at any epoch."""
@@ -184,6 +184,13 @@ class VGG8(nn.Module):
         cut = round(rate * 2**16)
         keep = bits[: x.numel()].view(x.shape) >= cut - 2**15
         return (x * (keep.to(x.dtype) * (2**16 / (2**16 - cut)))).movedim(-1, 1)
+
+
+def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Draw from a standard normal distribution cut at two standard deviations."""
+    inside = math.erf(2 / math.sqrt(2))  # the share of the uncut one
+    uniform = torch.rand(shape, generator=generator, device=generator.device) * 2 - 1
+    return math.sqrt(2) * torch.erfinv(inside * uniform)
 
 
 @torch.no_grad()

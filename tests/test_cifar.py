@@ -83,6 +83,7 @@ def test_an_interrupted_unpack_is_not_taken_for_a_cache(empty, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             load("cifar10")
     assert not (empty / "cifar10").exists()
+    assert not list(empty.glob("*.tmp"))
     assert len(load("cifar10").train.labels) == 400
 
 

@@ -10,7 +10,7 @@ import torch
 from nbkit import data, losses, models, paths, runs, sweep, train
 from nbkit.checks import VOID
 from nbkit.data.cifar import near_positive
-from nbkit.experiments import cifar, classification
+from nbkit.experiments import cifar, classification, scoring
 from nbkit.experiments.cifar import CifarRun
 from nbkit.images import Images
 
@@ -89,7 +89,7 @@ def test_test_labels_reach_neither_the_weights_nor_a_selection_without_them(monk
         monkeypatch.setattr(cifar, "load", lambda run, split=split: split)
         trained.append(cifar.fit(run))
     assert torch.equal(*map(weights, trained))
-    first, second = (classification.results(one, final(one))[0]["metrics"] for one in trained)
+    first, second = (scoring.results(one, final(one))[0]["metrics"] for one in trained)
     assert first["last"]["accuracy"] != second["last"]["accuracy"]
     for criterion in ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle"):
         assert first[criterion]["epoch"] == second[criterion]["epoch"]
@@ -98,7 +98,7 @@ def test_test_labels_reach_neither_the_weights_nor_a_selection_without_them(monk
 def test_a_run_killed_after_an_epoch_ends_in_the_same_weights(tmp_path, monkeypatch):
     run = CifarRun(**SHORT | {"epochs": 2}, learning_rate=3e-3)
     whole = cifar.fit(run)
-    score, epochs = classification.scores, []
+    score, epochs = cifar.scores, []
 
     def killed(*arguments):
         epochs.append(None)
@@ -106,7 +106,7 @@ def test_a_run_killed_after_an_epoch_ends_in_the_same_weights(tmp_path, monkeypa
             raise KeyboardInterrupt
         return score(*arguments)
 
-    monkeypatch.setattr(classification, "scores", killed)
+    monkeypatch.setattr(cifar, "scores", killed)
     with pytest.raises(KeyboardInterrupt):
         cifar.fit(run, checkpoint=tmp_path / "run.pt")
     resumed = cifar.fit(run, checkpoint=tmp_path / "run.pt")
@@ -117,7 +117,7 @@ def test_a_run_killed_after_an_epoch_ends_in_the_same_weights(tmp_path, monkeypa
 
 def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
     run = CifarRun(**SHORT | {"epochs": 2})
-    score, epochs = classification.scores, []
+    score, epochs = cifar.scores, []
 
     def killed(*arguments):
         epochs.append(None)
@@ -125,14 +125,14 @@ def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
             raise KeyboardInterrupt
         return score(*arguments)
 
-    monkeypatch.setattr(classification, "scores", killed)
+    monkeypatch.setattr(cifar, "scores", killed)
     with pytest.raises(KeyboardInterrupt):
         sweep.compute([run], engine="inline")
     assert paths.checkpoint(run.key).exists()
     sweep.compute([run], engine="inline")
     assert len(epochs) == 3
     assert not paths.checkpoint(run.key).exists()
-    assert set(runs.Store().load(run)["metrics"]) == set(classification.CRITERIA)
+    assert set(runs.Store().load(run)["metrics"]) == set(scoring.CRITERIA)
 
 
 @pytest.mark.parametrize(

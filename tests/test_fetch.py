@@ -5,6 +5,8 @@ import http.server
 import io
 import tarfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -142,6 +144,21 @@ def test_an_archive_that_ends_early_is_refused(tmp_path):
     (tmp_path / "short.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot be unpacked"):
         fetch.unpack(tmp_path / "short.tar.gz", tmp_path / "inner")
+
+
+def test_only_one_at_a_time_makes_a_folder(tmp_path):
+    inside, most = [], []
+
+    def make(name):
+        with fetch.alone(tmp_path / "set"):
+            inside.append(name)
+            most.append(len(inside))
+            time.sleep(0.05)
+            inside.remove(name)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make, range(4)))
+    assert most == [1, 1, 1, 1]
 
 
 def test_an_interrupted_replacement_leaves_no_trace(tmp_path):

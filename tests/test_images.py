@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from nbkit import models
 from nbkit.images import MEAN, STD, Images
 
 
@@ -83,3 +85,14 @@ def test_examples_are_the_chosen_rows(pixels):
 def test_what_is_not_an_image_is_refused(pixels, change):
     with pytest.raises(ValueError, match="pixels must be"):
         Images(change(pixels))
+
+
+def test_a_batch_and_a_forward_pass_stay_on_a_gpu_without_waiting_for_it():
+    with FakeTensorMode(), torch.device("cuda"):
+        images = Images(torch.zeros(8, 32, 32, 3, dtype=torch.uint8))
+        images.moves = torch.zeros(3, 8, dtype=torch.int64)
+        network = models.VGG8(11, [0]).eval()
+        for batch in (images.augmented(torch.arange(4)), images.plain(slice(0, 4))):
+            logits = network(batch[None])
+            assert logits.device.type == "cuda"
+            assert logits.shape == (1, 4, 11)

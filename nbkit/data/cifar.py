@@ -158,9 +158,8 @@ def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cache
     source = SOURCES[checks.choice("name", name, SOURCES)]
     folder = paths.cache() / name
     if not folder.exists():
-        archive = fetch.download(source.archive, folder.parent, show=show)
-        with fetch.replacing(folder) as partial:
-            _convert(archive, source, partial)
+        with fetch.alone(folder):
+            _make(folder, source, show)
     return cache.read(folder, source.num_classes)
 
 
@@ -275,6 +274,14 @@ def _line(name: str, cached: cache.Cached) -> str:
         f"{name}: {train['images']:,} training and {test['images']:,} test images of "
         f"{len(cached.classes)} classes, channel means {means}, content {train['content'][:12]}"
     )
+
+
+def _make(folder: Path, source: Source, show: Callable[[str], None] | None) -> None:
+    if folder.exists():  # by another process, while this one waited
+        return
+    archive = fetch.download(source.archive, folder.parent, show=show)
+    with fetch.replacing(folder) as partial:
+        _convert(archive, source, partial)
 
 
 def _convert(archive: Path, source: Source, folder: Path) -> None:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from filelock import FileLock
+
 ATTEMPTS = 2  # at each mirror: the second resumes a broken transfer, or starts a spoilt one again
 TIMEOUT = 30  # seconds without a byte
 EMBEDDED = "or work with the embedded data set instead: dataset='digits'"
@@ -109,6 +111,16 @@ def unpack(path: Path, folder: Path) -> None:
     except (tarfile.TarError, EOFError, zlib.error) as error:
         message = f"{path} cannot be unpacked ({error}); delete it and fetch it again"
         raise DataError(message) from error
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from making the same folder at the same time; they wait."""
+    with writable(folder.parent):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(folder.with_name(f"{folder.name}.lock")).acquire()
+    with held:
+        yield
 
 
 @contextlib.contextmanager

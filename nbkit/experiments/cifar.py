@@ -16,13 +16,8 @@ from nbkit.checks import VOID
 from nbkit.data.cifar import fingerprint, near_positive
 from nbkit.data.split import Split
 from nbkit.experiments import classification
-from nbkit.experiments.classification import (
-    DRAFT_ROWS,
-    Annotated,
-    ClassificationRun,
-    Row,
-    Trained,
-)
+from nbkit.experiments.classification import DRAFT_ROWS, ClassificationRun, Row
+from nbkit.experiments.scoring import Annotated, Trained, results, scores
 from nbkit.images import Images
 
 STACK_LIMIT = 1
@@ -220,7 +215,7 @@ def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> T
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
 
     def score(epoch: int) -> dict[str, torch.Tensor]:
-        return classification.scores(
+        return scores(
             split,
             probabilities(model, test, run.precision),
             probabilities(model, selection, run.precision),
@@ -263,7 +258,7 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     trained = fit(run, device, paths.checkpoint(run.key))
     test = Images(torch.from_numpy(trained.split.test_inputs).to(device))
     final = probabilities(trained.model, test, run.precision)
-    (result,) = classification.results(trained, final)
+    (result,) = results(trained, final)
     if isinstance(result, dict) and run.dataset == "cifar":
         far, rates = _near_and_far(trained.split, final[0].argmax(-1))
         result["metrics"]["last"] |= far
@@ -275,11 +270,11 @@ def _near_and_far(split: Split, predicted: np.ndarray) -> tuple[dict, dict]:
     """Scores without the near-positives, and how often each category of class 0 fools."""
     far = np.where(near_positive(split), VOID, split.test_labels)
     confusion = metrics.confusion_matrix(far, predicted, len(split.classes))
-    scores = metrics.classification(confusion) | metrics.detection(confusion)
+    values = metrics.classification(confusion) | metrics.detection(confusion)
     called = np.bincount(split.test_categories, predicted > 0, len(split.categories))
     share = called / np.bincount(split.test_categories, minlength=len(split.categories))
     negative = np.unique(split.test_categories[split.test_labels == 0])
     return (
-        {f"far_{name}": float(value) for name, value in scores.items()},
+        {f"far_{name}": float(value) for name, value in values.items()},
         {split.categories[i]: round(float(share[i]), 4) for i in negative},
     )

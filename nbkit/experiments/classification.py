@@ -9,13 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import nn
 
-from nbkit import checks, data, losses, metrics, models, noise, rng, runs, train
+from nbkit import checks, data, losses, models, noise, rng, runs, train
 from nbkit.checks import VOID
 from nbkit.data.split import Split
+from nbkit.experiments.scoring import Annotated, Trained, results, scores
 
-CRITERIA = ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle", "test")
 HELD_OUT = 0.1
 STACK_LIMIT = 50  # networks trained at once
 
@@ -200,25 +199,6 @@ def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
     }
 
 
-@dataclass(frozen=True)
-class Annotated:
-    """The labels of a run, and which examples train and which select.
-
-    Attributes
-    ----------
-    observed : (N,) int64 array
-        Labels after the annotation, 255 where an example is not annotated.
-    transition : (C, C) array
-        Realised from true to observed classes.
-    held_out : (N,) bool array
-        The tenth that is kept for selection.
-    """
-
-    observed: np.ndarray
-    transition: np.ndarray
-    held_out: np.ndarray
-
-
 def annotate(run: ClassificationRun, true: np.ndarray) -> Annotated:
     """Draw the observed labels and the held-out examples of a run from its seed."""
     draw = rng.generator(run.seed, "annotation")
@@ -240,26 +220,6 @@ def hold_out(seed: int, size: int) -> np.ndarray:
     held_out = np.zeros(size, dtype=bool)
     held_out[order[: round(HELD_OUT * size)]] = True
     return held_out
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A stack of trained classifiers.
-
-    Attributes
-    ----------
-    model : models.MLP or models.VGG8
-    split : data.split.Split
-    annotated : list of Annotated
-    history : train.History
-    loss : losses.Loss
-    """
-
-    model: nn.Module
-    split: Split
-    annotated: list[Annotated]
-    history: train.History
-    loss: losses.Loss
 
 
 def fit(stack: list[ClassificationRun], device: str = "cpu") -> Trained:
@@ -310,112 +270,7 @@ def test_probabilities(trained: Trained) -> np.ndarray:
     return probabilities(trained.model, inputs.expand(len(trained.annotated), -1, -1))
 
 
-def scores(
-    split: Split,
-    test: np.ndarray,
-    selection: np.ndarray,
-    true: np.ndarray,
-    observed: np.ndarray,
-    setting: str = "one_sample",
-) -> dict[str, torch.Tensor]:
-    """Return what the selection criteria need to know of an epoch.
-
-    Parameters
-    ----------
-    split : Split
-    test : (S, N, C) array
-        Class probabilities of the test examples.
-    selection : (S, M, C) array
-        Of the held-out examples.
-    true, observed : (S, M) integer arrays
-        True and observed labels of the held-out examples.
-    setting : {"one_sample", "two_sample"}
-        Whether the population sample is P and U pooled, or U alone.
-
-    Returns
-    -------
-    dict of (S, ...) tensors
-        ``confusion`` on the test examples; ``oracle``, accuracy on the true labels of the held-out
-        sample; ``proxy_accuracy`` and ``pu_auc``, which know its observed labels only.
-    """
-    guess = selection.argmax(-1)
-    sample = observed == 0 if setting == "two_sample" else np.full(observed.shape, True)
-    values = {
-        "confusion": metrics.confusion_matrix(
-            split.test_labels, test.argmax(-1), len(split.classes)
-        ),
-        "oracle": ((guess == true) & sample).sum(-1) / sample.sum(-1),
-        "proxy_accuracy": metrics.proxy_accuracy(guess, observed, split.prior, setting=setting),
-        "pu_auc": _pu_auc(selection, observed, split.prior, setting),
-    }
-    return {name: torch.as_tensor(value) for name, value in values.items()}
-
-
 def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exception]:
     """Train a stack and score it under every selection criterion; see ``experiments.compute``."""
     trained = fit(stack, device)
     return results(trained, test_probabilities(trained))
-
-
-def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
-    """Return the result of each network, or why it has none.
-
-    Parameters
-    ----------
-    trained : Trained
-    final : (S, N, C) array
-        Class probabilities of the test examples at the end.
-    """
-    epochs = trained.history.epochs
-    series = {name: torch.stack([e[name] for e in epochs], 1).numpy() for name in epochs[0]}
-    series["loss"] = torch.stack(trained.history.losses, 1).numpy()
-    outcomes = []
-    for i, annotated in enumerate(trained.annotated):
-        if i in trained.history.diverged:
-            epoch = trained.history.diverged[i]
-            outcomes.append(train.TrainingError(train.divergence(epoch, trained.loss)))
-        else:
-            own = {name: values[i] for name, values in series.items()}
-            outcomes.append(_result(own, final[i], trained.split, annotated))
-    return outcomes
-
-
-def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated) -> dict:
-    """Metrics by criterion, curves and the rest of one run, from its series over epochs."""
-    confusion = series["confusion"]
-    test = metrics.classification(confusion) | metrics.detection(confusion)
-    picks = {
-        "last": [len(confusion) - 1],
-        "last_3": list(range(max(0, len(confusion) - 3), len(confusion))),
-        "proxy_accuracy": [int(series["proxy_accuracy"].argmax())],
-        "pu_auc": [int(series["pu_auc"].argmax())],
-        "oracle": [int(series["oracle"].argmax())],
-        "test": [int(test["accuracy"].argmax())],
-    }
-    by_criterion = {
-        criterion: {name: float(values[epochs].mean()) for name, values in test.items()}
-        | {"epoch": epochs[-1] + 1}
-        for criterion, epochs in picks.items()
-    }
-    correct = final.argmax(-1) == split.test_labels
-    by_criterion["last"] |= {
-        "auc": float(metrics.auc(1 - final[:, 0], split.test_labels > 0)),
-        "calibration_error": metrics.calibration_error(final.max(-1), correct),
-    }
-    names = ("loss", "proxy_accuracy", "pu_auc", "oracle")
-    return {
-        "metrics": by_criterion,
-        "curves": {name: np.round(series[name], 4) for name in names}
-        | {name: np.round(test[name], 4) for name in ("accuracy", "f1")},
-        "confusion": confusion[-1],
-        "transition": annotated.transition,
-    }
-
-
-def _pu_auc(selection: np.ndarray, observed: np.ndarray, prior: float, setting: str) -> np.ndarray:
-    """PU-AUC of each network; examples that are not annotated (P+N) count nowhere."""
-    values = []
-    for positive, own in zip(1 - selection[..., 0], observed, strict=True):
-        known = own != VOID
-        values.append(metrics.pu_auc(positive[known], own[known], prior, setting=setting))
-    return np.array(values)
