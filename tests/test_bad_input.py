@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbkit import data, losses, metrics, models, noise, train
+from nbkit import data, losses, metrics, models, noise, optim, train
 
 RNG = np.random.default_rng(0)
 Y = np.array([0, 1, 2, 1, 0, 255])
@@ -299,11 +299,11 @@ BAD = {
     "integer inputs": (lambda: fit(inputs=torch.zeros(4, 2).long()), r"floats .*got torch.int64"),
     "NaN inputs": (lambda: fit(inputs=torch.full((4, 2), NAN)), r"inputs .*not finite"),
     "rate of an unknown schedule": (
-        lambda: train.learning_rate_at("cosine", 0.1, 10),
+        lambda: optim.learning_rate_at("cosine", 0.1, 10),
         r"schedule must be one of constant, one_cycle; got 'cosine'",
     ),
     "peak of NaN": (
-        lambda: train.learning_rate_at("constant", NAN, 10),
+        lambda: optim.learning_rate_at("constant", NAN, 10),
         r"learning_rate .*got nan",
     ),
 }
