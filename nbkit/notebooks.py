@@ -20,6 +20,7 @@ import jupytext
 import nbformat
 import papermill
 from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
@@ -132,7 +133,11 @@ def execute(
     checked = check_parameters(path, given or {})
     output.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    settings = {
+        "NBKIT_INTERACTIVE": "0",
+        "OMP_NUM_THREADS": "1",  # small networks on a busy machine: two threads cost 10 times one
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
     try:
         with _environment({**settings, **(environment or {})}):
             papermill.execute_notebook(
@@ -140,6 +145,7 @@ def execute(
                 str(output),
                 parameters=checked,
                 kernel_name=KERNEL["name"],
+                language=KERNEL["language"],
                 kernel_manager_class=LocalKernelManager,
                 progress_bar=False,
                 execution_timeout=cell_seconds,
@@ -148,13 +154,14 @@ def execute(
                 cwd=str(output.parent),
             )
     except PapermillExecutionError as error:
-        reason = f"cell {error.cell_index + 1} raised {error.ename}: {error.evalue}"
-        raise _failed(path, output, reason) from error
+        raise _failed(path, output, f"raised {error.ename}: {error.evalue}") from error
     except CellTimeoutError as error:
-        raise _failed(path, output, f"a cell took longer than {cell_seconds} s") from error
+        raise _failed(path, output, f"took longer than {cell_seconds} s") from error
     except DeadKernelError as error:
-        reason = "its kernel died, most likely for lack of memory"
+        reason = "killed its kernel, most likely for lack of memory"
         raise _failed(path, output, reason) from error
+    except (NoSuchKernel, RuntimeError) as error:
+        raise NotebookError(f"{path.name}: no kernel could be started: {_line(error)}") from error
     _tidy(output)
     return Executed(output, time.monotonic() - start)
 
@@ -237,8 +244,22 @@ def _tidy(output: Path) -> None:
 
 
 def _failed(path: Path, output: Path, reason: str) -> NotebookError:
-    line = " ".join(reason.split())
+    _tidy(output)
+    line = f"cell {_last_started(output)} {_line(reason)}"
     return NotebookError(f"{path.name}: {line} [executed copy: {output}]")
+
+
+def _last_started(output: Path) -> int:
+    """Return the cell that an executed copy stopped at, counted from 1 as in its notebook."""
+    added = {"injected-parameters", "papermill-error-cell-tag"}
+    cells = nbformat.read(output, as_version=4).cells
+    own = [cell for cell in cells if not added & set(cell.metadata.get("tags", []))]
+    started = [cell.metadata.get("papermill", {}).get("start_time") for cell in own]
+    return max(number for number, start in enumerate(started, 1) if start)
+
+
+def _line(reason: object) -> str:
+    return " ".join(str(reason).split())
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
 """How a step is taken: Adam, its learning rate, and memory that is reused."""
 
+import contextlib
 import ctypes
 import functools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -71,6 +72,21 @@ def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], 
         return peak * 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (total - rise + 1)))
 
     return one_cycle
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: the same bits everywhere, and no waiting on a busy machine.
+
+    The arithmetic of small layers is too short to share; two threads on a busy machine can cost ten
+    times one. Several runs at once use the other cores.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache

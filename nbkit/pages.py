@@ -2,6 +2,7 @@
 
 import html
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,10 @@ def study(
         show(
             f"[{number}/{len(todo)}] {path.stem:24} {done.seconds:5.0f} s, about {left:.0f} s left"
         )
+    for path in sorted((notebooks.FOLDER / "solutions").glob("*.ipynb")):
+        copy = folder / "solutions" / path.name  # the exercises link to it; as committed
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        export(Path(shutil.copyfile(path, copy)))
     index = write_index(folder, preset, pages)
     if failures:
         raise NotebookError(f"{len(failures)} of {len(todo)} notebooks failed: {failures[0]}")

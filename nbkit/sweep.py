@@ -156,19 +156,16 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
 
     If the stack as a whole fails, its runs are trained one at a time, so that only the guilty fail.
     """
-    import torch
+    from nbkit.optim import one_thread
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the same bits on every engine
     start = time.perf_counter()
     try:
-        results = experiments.compute(stack, device)
+        with one_thread():
+            results = experiments.compute(stack, device)
     except Exception:
         if len(stack) == 1:
             return [traceback.format_exc()]
         return [train_stack([run], device)[0] for run in stack]
-    finally:
-        torch.set_num_threads(threads)
     seconds = (time.perf_counter() - start) / len(stack)
     made = {"device": device, "seconds": round(seconds, 4), **provenance()}
     return [

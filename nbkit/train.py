@@ -19,7 +19,7 @@ from nbkit.batches import batch_order, gather, mixing, partners
 from nbkit.checks import VOID
 from nbkit.images import Images
 from nbkit.losses import Loss
-from nbkit.optim import Adam, learning_rate_at, tune_allocator
+from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -47,6 +47,7 @@ class History:
     diverged: dict[int, int] = field(default_factory=dict)
 
 
+@one_thread()
 def fit(
     model: nn.Module,
     inputs: Tensor | Images,

@@ -1,8 +1,15 @@
-"""What every test shares: one thread, and a generator that starts from the same seed."""
+"""What every test shares: one thread, a generator from one seed, and folders to write to."""
+
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from nbkit import paths
+
+FOLDERS = ("RESULTS", "FIGURES", "DATA", "RUNS")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -14,3 +21,24 @@ def one_thread():
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def folders(root: Path) -> dict[str, str]:
+    """Return the environment that keeps all that nbkit writes below ``root``."""
+    return {f"NBKIT_{name}": str(root / name.lower()) for name in FOLDERS}
+
+
+@pytest.fixture
+def sandbox(tmp_path, monkeypatch) -> Path:
+    """A folder for all that nbkit writes in this test, in this process and its children."""
+    for name, folder in folders(tmp_path).items():
+        monkeypatch.setenv(name, folder)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def committed_results(tmp_path_factory) -> Path:
+    """A copy of the committed results, so that a test that computes leaves the project clean."""
+    root = tmp_path_factory.mktemp("committed") / "results"
+    source = paths.ROOT / "data" / "results"
+    return Path(shutil.copytree(source, root, ignore=shutil.ignore_patterns("errors", "*.tmp")))

@@ -55,7 +55,7 @@ figures.lines(frame, x="missing", y="balanced_accuracy", by="row", labels=labels
 # Every loss decides, before any training, from which posterior on it calls an example positive.
 # With half of the labels, and without class weights:
 
-# %%
+# %% tags=["nbval-check-output"]
 for name in ("cross_entropy", "exponential", "bootstrap_hard", "forward"):
     print(f"{name:15} positive from a posterior of {losses.threshold(name, kept=0.5):.2f}")
 
@@ -76,7 +76,7 @@ figures.ranking(
     last, value="accuracy", by="row", label="test accuracy, last epoch", title="Digits, ten seeds"
 )
 
-# %%
+# %% tags=["nbval-check-output"]
 tables.printed(tables.summary(last, ["row"], ["accuracy", "f1", "detection_recall"]))
 
 # %% [markdown]

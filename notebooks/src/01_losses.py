@@ -75,7 +75,7 @@ slopes = dict(zip(curves, (p - 1, p, p / 2, p * (1 - p)), strict=True))
 values = {name: curve.detach().numpy() for name, curve in curves.items()}
 figures.save(figures.loss_curves(values, slopes, f), "figure4_losses")
 
-# %% tags=["check"]
+# %% tags=["check", "nbval-check-output"]
 for name, curve in curves.items():
     (gradient,) = torch.autograd.grad(curve.sum(), logits, retain_graph=True)
     gap = np.abs(gradient[:, 1].numpy() - slopes[name]).max()
@@ -111,8 +111,8 @@ figures.pulls(grid, pull)
 
 # %% [markdown]
 # **See:** cross-entropy pulls hardest exactly where the network is surest that a positive was
-# missed; exponential and GCE let go, hard bootstrapping keeps half of the pull or changes its sign,
-# and forward correction expects missing labels and relaxes early.
+# missed. Exponential, GCE and forward correction let go there; hard bootstrapping aims at one half
+# as soon as the network believes "positive", and goes on pulling.
 
 # %% [markdown]
 # ## 1.4 Weighted logistic regression: conditioning on being labelled
@@ -130,7 +130,7 @@ figures.pulls(grid, pull)
 #
 # Bayes' rule is $t = 1/2$; it needs $r = c / (2 - c)$, a third at half of the labels.
 
-# %%
+# %% tags=["nbval-check-output"]
 rows = []
 for kept in (1.0, 0.8, 0.5, 0.2, 0.1):
     rows.append(
@@ -243,7 +243,7 @@ closed = {run.key: round(thresholds.closed_form(run), 4) for run in runs.values(
 frame["closed_form"] = frame["key"].map(closed)
 figures.save(figures.measured_thresholds(frame), "thresholds_measured")
 
-# %%
+# %% tags=["nbval-check-output"]
 groups = ["loss", "kept", "value", "closed_form"]
 table = tables.summary(frame, groups, ["threshold"])
 tables.save(tables.printed(table), "thresholds")

@@ -56,7 +56,7 @@ figures.save(figures.moons_grid(panels), "figure3_moons")
 # protocol: fresh points, mask and weights for each of 51 seeds; score after the last epoch on 400
 # test points with true labels.
 
-# %%
+# %% tags=["nbval-check-output"]
 settings = pd.DataFrame(
     [
         {
@@ -86,7 +86,7 @@ figures.save(
 # **See:** unweighted losses fall off a cliff, weighted ones walk down a slope. Lines are means over
 # the seeds, bands one standard deviation.
 
-# %%
+# %% tags=["nbval-check-output"]
 summary = tables.summary(frame, ["row", "missing"], ["balanced_accuracy"])
 sweep_table = tables.wide(tables.printed(summary)["balanced_accuracy"])
 tables.save(sweep_table, "moons_sweep")
@@ -102,7 +102,7 @@ if preset == "laptop":
 #
 # The author's logs hold the means of his 51 repeats. The table shows ours minus his.
 
-# %%
+# %% tags=["nbval-check-output"]
 author = tables.published("moons").set_index(["row", "missing"])["balanced_accuracy"]
 ours = summary["balanced_accuracy", "mean"].rename("ours")
 both = pd.concat([ours, author.rename("author")], axis=1, join="inner")
@@ -110,7 +110,7 @@ both["difference"] = both["ours"] - both["author"]
 tables.save(both.round(3), "moons_author")
 tables.wide(both["difference"].round(3))
 
-# %%
+# %% tags=["nbval-check-output"]
 within = both["difference"].abs() <= 0.03
 print(f"{within.sum()} of {len(within)} means lie within .03 of the author's;")
 print(f"ours are better in {(both['difference'] > 0.03).sum()} of the others, worse in", end=" ")
@@ -123,7 +123,7 @@ both[~within].round(3)
 # the row that differs most: that his networks were in effect trained for less long, or that his
 # class weights were in effect milder than the nominal ones.
 
-# %%
+# %% tags=["nbval-check-output"]
 variants = {"as above": moons.grid(preset)} | moons.explanations(preset)
 rows = []
 for name, runs in variants.items():
@@ -152,7 +152,7 @@ assert preset != "laptop" or gap.max() < 0.02
 # A loss finds nothing once its threshold (notebook 01) exceeds every posterior, so at the latest
 # when it reaches 1. For the unweighted losses that happens at a labelled share we can compute.
 
-# %%
+# %% tags=["nbval-check-output"]
 cliff = pd.DataFrame(
     [
         {

@@ -46,7 +46,7 @@ split = classification.load(dataset)
 # The class weights are one number, $r = w_U / w_P$: balanced weights are $n_P / n_U$, Bayes' are
 # those of notebook 01, and a PU risk takes none.
 
-# %%
+# %% tags=["nbval-check-output"]
 run = classification.ClassificationRun(
     dataset=dataset,
     annotation=annotation,
@@ -150,7 +150,7 @@ explore.panel(
 # classes use the balanced ratio 1/3 unless their name says otherwise; "half" is the author's extra
 # factor 1/2 on U. Precision, recall and F1 are macro averages over all classes, as in the draft.
 
-# %%
+# %% tags=["nbval-check-output"]
 grid = classification.grid(preset)
 sweep.compute(grid.values(), engine=engine, device=device, store=store)
 frame = store.grid_frame(grid, ("row", "seed"))
@@ -170,7 +170,7 @@ draft_table
 mean = table["accuracy", "mean"].round(2)
 assert preset != "laptop" or (mean["Complete"], mean["CrossEntropy"]) == (0.98, 0.74)
 
-# %%
+# %% tags=["nbval-check-output"]
 published = tables.published("table2").set_index(["source", "row"])[scores]
 published.loc["draft"]
 
@@ -194,7 +194,7 @@ figures.save(
 # %% [markdown]
 # ## 3.5 Which epoch, again: what selection is worth
 
-# %%
+# %% tags=["nbval-check-output"]
 criteria = tables.summary(frame, ["row", "criterion"], ["accuracy"])["accuracy", "mean"]
 selection = tables.wide(criteria.round(3))
 tables.save(selection, "selection_digits")
@@ -205,7 +205,7 @@ selection
 # PU labels alone is worth as much as changing the loss. The last column chooses on the test set; it
 # is there to show what peeking buys.
 
-# %% tags=["check"]
+# %% tags=["check", "nbval-check-output"]
 best = tables.wide(criteria)
 assert (best["test"] >= best[["last", "oracle", "proxy_accuracy", "pu_auc"]].max(axis=1)).all()
 print("no honest criterion beats the one that peeks")

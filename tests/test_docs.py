@@ -1,0 +1,108 @@
+"""What the documents promise: README, environment, lock, citation, doctests."""
+
+import doctest
+import importlib
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from nbkit import tables
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = (ROOT / "requirements.lock").read_text().splitlines()
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for path in (ROOT / "nbkit").rglob("*.py")
+)
+
+
+def direct_dependencies() -> set[str]:
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    return {re.match(r"[\w-]+", line)[0] for group in groups for line in group}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["make study", "make test", "papermill notebooks/", "NBKIT_RESULTS"]
+)
+def test_readme_shows_the_commands(text):
+    assert text in README
+
+
+def test_readme_names_every_notebook():
+    names = [path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb")]
+    assert names
+    assert all(f"notebooks/{name}.ipynb" in README for name in names)
+
+
+def test_readme_gives_a_reason_for_every_dependency():
+    rows = re.findall(r"^\| ([\w, -]+) \| \w.+ \|$", README.split("## Dependencies")[1], re.M)
+    explained = {name for row in rows for name in row.split(", ")}
+    assert direct_dependencies() <= explained
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_relative_links_resolve(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- table: (\w+) -->", README))
+def test_readme_tables_are_the_exported_ones(name):
+    table = README.split(f"<!-- table: {name} -->")[1].split("<!-- end -->")[0]
+    shown = [[c.strip() for c in line.strip("|").split("|")] for line in table.strip().splitlines()]
+    exported = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str).fillna("")
+    assert shown[0] == list(exported.columns)
+    assert shown[2:] == exported.to_numpy().tolist()
+
+
+def test_filling_the_readme_again_changes_nothing():
+    assert tables.fill(README) == README
+
+
+def test_environment_installs_exactly_the_lock():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
+    assert pip == ["-r requirements.lock", "-e ."]
+    assert "python=3.11" in environment["dependencies"]
+    assert "pytorch" not in environment["channels"]
+
+
+def test_lock_pins_every_dependency():
+    pinned = {line.split("==")[0].lower() for line in LOCK if line and not line.startswith("#")}
+    assert all(re.match(r"^[\w.-]+==[\w.+!-]+( ;.*)?$", line) for line in LOCK if line)
+    assert {name.lower() for name in direct_dependencies()} <= pinned
+
+
+def test_make_help_lists_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.search(r"\.PHONY: (.+)", makefile)[1].split()
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+    shown = subprocess.run(
+        ["make", "help"], cwd=ROOT, env=clean, capture_output=True, text=True, check=True
+    ).stdout
+    assert [target for target in targets if f"make {target}" not in shown] == []
+
+
+def test_citation_is_complete():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "title", "authors", "version", "license"} <= set(citation)
+    assert citation["version"] == PROJECT["version"]
+
+
+def test_ci_runs_what_the_readme_says():
+    commands = [
+        line for line in (ROOT / ".ci/run").read_text().splitlines() if line and line[0] not in "#"
+    ]
+    assert commands == ["set -eu", 'cd "$(dirname "$0")/.."', "make test"]

@@ -1,0 +1,845 @@
+"""The notebooks: as committed, executed, compared by nbval, with parameters, and when they fail."""
+
+import ast
+import functools
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import folders
+from matplotlib.figure import Figure
+
+from nbkit import exercises, experiments, explore, figures, notebooks, pages, paths
+from nbkit.experiments import moons
+from nbkit.notebooks import NotebookError
+
+SOURCES = {path.stem: path for path in sorted((notebooks.FOLDER / "src").glob("*.py"))}
+EXERCISED = [name for name, path in SOURCES.items() if '"exercises"' in path.read_text()]
+COMMITTED = [*SOURCES, *(f"solutions/{name}" for name in EXERCISED)]
+GRADES = ("**Warm-up.**", "**Core.**", "**Open.**")
+CHECKED = "nbval-check-output"
+
+
+@functools.cache
+def built(name: str) -> nbformat.NotebookNode:
+    """Return what a source makes of a notebook, or of its solutions."""
+    reader, solved = notebooks.build(SOURCES[Path(name).name])
+    return solved if name.startswith("solutions/") else reader
+
+
+def saved(name: str) -> nbformat.NotebookNode:
+    """Return a notebook as it is committed."""
+    return nbformat.read(notebooks.FOLDER / f"{name}.ipynb", as_version=nbformat.NO_CONVERT)
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def code(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tagged(notebook, tag: str) -> list:
+    return [cell for cell in notebook.cells if tag in tags(cell)]
+
+
+def printed(cell) -> str:
+    return "".join(out.text for out in cell.outputs if out.output_type == "stream")
+
+
+def draws(cell) -> bool:
+    return any("image/png" in out.get("data", {}) for out in cell.get("outputs", []))
+
+
+# ---- as committed
+
+
+def test_the_committed_notebooks_are_those_of_the_sources():
+    found = {
+        str(path.relative_to(notebooks.FOLDER).with_suffix(""))
+        for path in notebooks.FOLDER.rglob("*.ipynb")
+        if ".ipynb_checkpoints" not in path.parts
+    }
+    assert found == set(COMMITTED)
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_notebook_is_what_its_source_makes(name):
+    def content(notebook):
+        return [(cell.id, cell.cell_type, tags(cell), cell.source) for cell in notebook.cells]
+
+    assert content(saved(name)) == content(built(name)), "run make notebooks"
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_notebook_opens_everywhere(name):
+    notebook = saved(name)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in notebook.metadata
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_notebook_is_small(name):
+    assert (notebooks.FOLDER / f"{name}.ipynb").stat().st_size < 1e6
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_notebook_ran_once_from_top_to_bottom(name):
+    counts = [cell.execution_count for cell in code(saved(name))]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_notebook_shows_no_error_or_warning(name):
+    outputs = [out for cell in code(saved(name)) for out in cell.outputs]
+    bad = [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
+    assert bad == []
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_no_cell_is_longer_than_25_lines(name):
+    long = {cell.id: cell.source.count("\n") + 1 for cell in code(built(name))}
+    assert {key: lines for key, lines in long.items() if lines > 25} == {}
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_one_cell_holds_the_parameters_and_they_are_json_scalars(name):
+    (cell,) = tagged(built(name), "parameters")
+    for statement in ast.parse(cell.source).body:
+        assert isinstance(statement, ast.Assign)
+        assert type(ast.literal_eval(statement.value)) in (bool, int, float, str)
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_the_parameters_are_the_ones_papermill_finds(name, tmp_path):
+    path = tmp_path / f"{name}.ipynb"
+    nbformat.write(built(name), path)
+    given = notebooks.parameters(path)
+    assert {"preset": "laptop", "device": "auto", "engine": "processes"}.items() <= given.items()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_notebook_keeps_to_the_skeleton(name):
+    first, box, *_ = cells = built(name).cells
+    assert first.source.startswith(f"# {name[:2]} ")
+    assert "**You will learn**" in box.source
+    assert "**Needs**" in box.source
+    assert "**Takes**" in box.source
+    assert cells[-1].source.startswith("> **Take away.**")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_sections_are_numbered_in_order(name):
+    text = "\n".join(cell.source for cell in built(name).cells if cell.cell_type == "markdown")
+    found = re.findall(r"^## (\d+)\.(\d+) ", text, re.M)
+    assert found == [(str(int(name[:2])), str(i + 1)) for i in range(len(found))]
+    assert found
+
+
+@pytest.mark.parametrize("name", EXERCISED)
+def test_exercises_have_three_grades(name):
+    cells = built(name).cells
+    (start,) = [i for i, cell in enumerate(cells) if "exercises" in tags(cell)]
+    text = "\n".join(cell.source for cell in cells[start:] if cell.cell_type == "markdown")
+    assert [text.count(grade) for grade in GRADES] == [1, 1, 1]
+    assert len(tagged(built(name), "exercise")) == 3
+    assert f"solutions/{name}.ipynb" in text
+
+
+def test_the_notebooks_that_teach_have_exercises():
+    assert {"01_losses", "02_moons", "03_pu_classification"} <= set(EXERCISED)
+
+
+@pytest.mark.parametrize("name", EXERCISED)
+def test_the_reader_gets_no_line_of_a_solution(name):
+    whole = SOURCES[name].read_text()
+    solutions = re.findall(r"# BEGIN SOLUTION\n(.*?) *# END SOLUTION", whole, re.S)
+    given = "\n".join(cell.source for cell in tagged(built(name), "exercise"))
+    secret = [line.strip() for text in solutions for line in text.splitlines() if line.strip(" })")]
+    assert len(solutions) == given.count("# your code here") == 3
+    assert [line for line in secret if line in given] == []
+    assert "SOLUTION" not in given
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_each_section_with_a_picture_says_what_to_see(name):
+    silent, heading, pictured = [], None, False
+    for cell in [*saved(name).cells, SimpleNamespace(cell_type="markdown", source="## end")]:
+        if cell.cell_type == "markdown":
+            if "**See:**" in cell.source.split("\n## ")[0]:
+                pictured = False
+            found = re.findall(r"^## .*", cell.source, re.M)
+            if found and pictured:
+                silent.append(heading)
+            heading, pictured = (found[-1], False) if found else (heading, pictured)
+        else:
+            pictured = pictured or draws(cell)
+    assert silent == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nbval_has_text_to_compare(name):
+    cells = tagged(saved(name), CHECKED)
+    assert cells
+    for cell in cells:
+        assert cell.execution_count
+        assert printed(cell) or any("text/plain" in out.get("data", {}) for out in cell.outputs)
+
+
+# ---- executed
+
+
+def groups(names: list[str], kind: str) -> list:
+    """Return parameters that keep the tests of one notebook on one worker."""
+    return [pytest.param(name, marks=pytest.mark.xdist_group(f"{kind} {name}")) for name in names]
+
+
+def run(name: str, root: Path, given: dict, environment: dict) -> SimpleNamespace:
+    """Execute a notebook built from its source, below ``root``."""
+    draft = root / f"{name}.ipynb"
+    draft.parent.mkdir(exist_ok=True)
+    nbformat.write(built(name), draft)
+    done = notebooks.execute(draft, root / "out" / draft.name, given, environment=environment)
+    notebook = nbformat.read(done.path, as_version=nbformat.NO_CONVERT)
+    return SimpleNamespace(name=name, root=root, path=done.path, notebook=notebook)
+
+
+@pytest.fixture(scope="module", params=groups(list(SOURCES), "smoke"))
+def smoke(request, tmp_path_factory):
+    """A notebook at preset smoke, which found an empty store."""
+    root = tmp_path_factory.mktemp(request.param)
+    return run(request.param, root, {"preset": "smoke", "engine": "inline"}, folders(root))
+
+
+def test_a_notebook_computes_what_an_empty_store_lacks(smoke):
+    shown = set(re.findall(r"(\w+)\.grid\(preset\)", SOURCES[smoke.name].read_text()))
+    stored = {path.stem for path in (smoke.root / "results").rglob("*.json")}
+    for name in shown:
+        wanted = {run.key for run in experiments.module(name).grid("smoke").values()}
+        assert wanted <= stored
+    assert shown
+
+
+def test_a_notebook_exports_what_it_saves(smoke):
+    source = SOURCES[smoke.name].read_text()
+    names = re.findall(r'figures\.save\(.*?"(\w+)",?\s*\)$', source, re.M | re.S)
+    wanted = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    wanted |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"(\w+)"\)', source)}
+    folder = smoke.root / "figures"
+    assert {path.name for path in folder.glob("*")} == wanted
+
+
+def test_an_open_exercise_prints_a_hint_and_raises_nothing(smoke):
+    cells = tagged(smoke.notebook, "exercise")
+    assert len(cells) == (3 if smoke.name in EXERCISED else 0)
+    assert [printed(cell).strip() for cell in cells] == [exercises.TODO] * len(cells)
+
+
+def test_an_executed_notebook_opens_everywhere(smoke):
+    assert smoke.notebook.metadata.kernelspec.name == "python3"
+    assert "widgets" not in smoke.notebook.metadata
+
+
+def test_an_executed_notebook_has_no_sliders(smoke):
+    text = json.dumps(smoke.notebook)
+    assert "widget-view" not in text
+
+
+@pytest.fixture(scope="module", params=groups(EXERCISED, "solutions"))
+def solved(request, tmp_path_factory, committed_results):
+    """The solutions of a notebook on the committed results."""
+    root = tmp_path_factory.mktemp("solved")
+    before = sorted(committed_results.rglob("*"))
+    environment = {**folders(root), "NBKIT_RESULTS": str(committed_results)}
+    done = run(f"solutions/{request.param}", root, {"engine": "inline"}, environment)
+    done.computed = sorted(set(committed_results.rglob("*")) - set(before))
+    return done
+
+
+def test_every_solution_is_right(solved):
+    cells = tagged(solved.notebook, "exercise")
+    assert [printed(cell) for cell in cells] == ["Right.\n"] * 3
+
+
+def test_the_committed_results_are_enough_for_the_solutions(solved):
+    assert solved.computed == []
+
+
+def bare_environment() -> dict[str, str]:
+    """Return the environment without what pytest tells its children."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_nbval_finds_the_committed_outputs_again(name, committed_results, tmp_path):
+    copy = shutil.copy(notebooks.FOLDER / f"{name}.ipynb", tmp_path)
+    environment = {
+        **bare_environment(),
+        **folders(tmp_path),
+        "NBKIT_RESULTS": str(committed_results),
+        "NBKIT_INTERACTIVE": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    del environment["NBKIT_FIGURES"]  # nothing is to be exported
+    options = ["-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-cell-timeout", "120"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, copy],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert f"{len(code(saved(name)))} passed" in done.stdout
+
+
+def test_papermill_alone_takes_parameters_from_any_folder(sandbox):
+    elsewhere = sandbox / "elsewhere"
+    elsewhere.mkdir()
+    path = notebooks.FOLDER / "03_pu_classification.ipynb"
+    given = "-p loss exponential -p kept 0.3 -p seed 7 -p preset smoke -p engine inline"
+    done = subprocess.run(
+        [Path(sys.executable).with_name("papermill"), path, "out.ipynb", *given.split()],
+        cwd=elsewhere,
+        env={**bare_environment(), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    text = "".join(
+        printed(cell) for cell in code(nbformat.read(elsewhere / "out.ipynb", as_version=4))
+    )
+    assert re.search(r"loss exponential, weight ratio 0\.\d+, seed 7", text)
+
+
+# ---- parameters that are refused, and notebooks that fail
+
+
+def tiny(path: Path, *sources: str, parameters: str | None = "count = 1", **metadata) -> Path:
+    """Write a notebook of a few cells."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    if parameters is not None:
+        metadata_of_cell = {"tags": ["parameters"]}
+        cells.insert(0, nbformat.v4.new_code_cell(parameters, metadata=metadata_of_cell))
+    cells.insert(0, nbformat.v4.new_markdown_cell("# A title"))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), path)
+    return path
+
+
+PARAMETERS = 'count = 1\nrate = 0.5\nname = "a"\nflag = True'
+REFUSED = {
+    "unknown": {"other": 1},
+    "mistyped": {"rats": 0.5},
+    "a text for a whole number": {"count": "7"},
+    "a float for a whole number": {"count": 7.0},
+    "a flag for a whole number": {"count": True},
+    "a number for a flag": {"flag": 1},
+    "a text for a number": {"rate": "0.5"},
+    "a number for a text": {"name": 1},
+    "NaN": {"rate": math.nan},
+    "infinite": {"rate": -math.inf},
+    "none": {"name": None},
+    "a path": {"name": Path("a")},
+    "a tuple": {"count": (1, 2)},
+    "a list": {"name": ["a", "b"]},
+    "a dictionary": {"name": {"a": 1}},
+    "an array": {"rate": np.array([0.5])},
+}
+
+
+@pytest.mark.parametrize("given", REFUSED.values(), ids=REFUSED)
+def test_a_wrong_parameter_is_refused_in_one_line_before_anything_runs(given, tmp_path):
+    path = tiny(tmp_path / "tiny.ipynb", parameters=PARAMETERS)
+    output = tmp_path / "out.ipynb"
+    with pytest.raises(NotebookError) as caught:
+        notebooks.execute(path, output, given)
+    message = str(caught.value)
+    assert message.startswith(f"tiny.ipynb: parameter {next(iter(given))} ")
+    assert "\n" not in message
+    assert not output.exists()
+
+
+def test_the_refusal_of_an_unknown_parameter_lists_the_known_ones(tmp_path):
+    path = tiny(tmp_path / "tiny.ipynb", parameters=PARAMETERS)
+    with pytest.raises(NotebookError, match="count, rate, name, flag"):
+        notebooks.check_parameters(path, {"seed": 1})
+
+
+def test_a_whole_number_stands_for_a_float(tmp_path):
+    path = tiny(tmp_path / "tiny.ipynb", parameters=PARAMETERS)
+    checked = notebooks.check_parameters(path, {"rate": 1})
+    assert repr(checked) == "{'rate': 1.0}"
+
+
+def test_a_notebook_without_parameters_cell_is_named(tmp_path):
+    path = tiny(tmp_path / "tiny.ipynb", parameters=None)
+    with pytest.raises(NotebookError, match=r"^tiny.ipynb: no cell is tagged 'parameters'.*$"):
+        notebooks.execute(path, tmp_path / "out.ipynb", {"count": 2})
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"cells": 3}'])
+def test_what_is_no_notebook_is_named(content, tmp_path):
+    path = tmp_path / "tiny.ipynb"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(NotebookError, match=r"^\S*tiny.ipynb: .*$"):
+        notebooks.execute(path, tmp_path / "out.ipynb")
+
+
+FAULTS = {
+    "raises": ("raise ValueError('one\\n  two')", "raised ValueError: one two"),
+    "dies": ("import os\nos.kill(os.getpid(), 9)", "killed its kernel"),
+    "takes too long": ("import time\ntime.sleep(60)", "took longer than 1 s"),
+    "leaves": ("import sys\nsys.exit(3)", "raised SystemExit: 3"),
+}
+
+
+def faults() -> list:
+    mark = pytest.mark.xdist_group("faults")
+    return [pytest.param(*fault, id=name, marks=mark) for name, fault in FAULTS.items()]
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """Return a function that executes a notebook whose fourth cell fails, once a fault."""
+
+    @functools.cache
+    def fail(source: str) -> tuple[str, Path]:
+        root = tmp_path_factory.mktemp("failed")
+        path = tiny(root / "tiny.ipynb", "print('before')", source, "print('after')")
+        output = root / "out" / "tiny.ipynb"
+        with pytest.raises(NotebookError) as caught:
+            notebooks.execute(path, output, {"count": 2}, cell_seconds=1)
+        return str(caught.value), output
+
+    return fail
+
+
+@pytest.mark.parametrize(("source", "reason"), faults())
+def test_a_failure_is_one_line_that_names_notebook_cell_and_copy(failed, source, reason):
+    message, output = failed(source)
+    assert message.startswith(f"tiny.ipynb: cell 4 {reason}")
+    assert message.endswith(f"[executed copy: {output}]")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(("source", "reason"), faults())
+def test_the_executed_copy_of_a_failure_is_kept_for_reading(failed, source, reason):
+    notebook = nbformat.read(failed(source)[1], as_version=nbformat.NO_CONVERT)
+    assert [printed(cell) for cell in code(notebook) if printed(cell)] == ["before\n"]
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_a_kernel_that_does_not_start_is_told_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(notebooks.KERNEL, "name", "no-such-kernel")
+    with pytest.raises(NotebookError, match=r"^tiny.ipynb: no kernel could be started: .*$"):
+        notebooks.execute(tiny(tmp_path / "tiny.ipynb"), tmp_path / "out.ipynb")
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory):
+    """A notebook from somebody's own environment, executed."""
+    root = tmp_path_factory.mktemp("foreign")
+    path = tiny(
+        root / "tiny.ipynb",
+        "import os\nprint(os.environ['NBKIT_INTERACTIVE'], os.getcwd(), count)",
+        "from ipywidgets import IntSlider\nIntSlider()",
+        kernelspec={"name": "somebody", "display_name": "Somebody's"},
+        widgets={"application/vnd.jupyter.widget-state+json": {"state": {}}},
+    )
+    done = notebooks.execute(path, root / "out" / "tiny.ipynb", {"count": 7})
+    return nbformat.read(done.path, as_version=nbformat.NO_CONVERT)
+
+
+@pytest.mark.xdist_group("faults")
+def test_the_output_names_the_kernel_that_a_reader_has(foreign):
+    assert foreign.metadata.kernelspec.to_dict() == notebooks.KERNEL
+
+
+@pytest.mark.xdist_group("faults")
+def test_the_output_holds_no_widget_state(foreign):
+    assert "widgets" not in foreign.metadata
+
+
+@pytest.mark.xdist_group("faults")
+def test_a_kernel_runs_beside_its_output_without_widgets(foreign):
+    (text,) = [printed(cell) for cell in code(foreign) if printed(cell)]
+    interactive, folder, count = text.split()
+    assert (interactive, Path(folder).name, count) == ("0", "out", "7")
+
+
+def test_executing_leaves_the_environment_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("NBKIT_FIGURES", "as before")
+    before = dict(os.environ)
+    with pytest.raises(NotebookError):
+        notebooks.execute(
+            tiny(tmp_path / "tiny.ipynb", "raise ValueError"),
+            tmp_path / "out.ipynb",
+            environment={"NBKIT_FIGURES": "other", "NBKIT_NEW": "1"},
+        )
+    assert dict(os.environ) == before
+
+
+# ---- pages
+
+
+class Page(HTMLParser):
+    """What a page links to, what it loads, and its text outside code."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.links, self.loads, self.text, self.counts, self.inside = [], [], "", {}, []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.counts[tag] = self.counts.get(tag, 0) + 1
+        if tag == "a":
+            self.links.append(given.get("href", ""))
+        if tag in ("script", "img", "iframe", "link", "source"):
+            self.loads.append(given.get("src") or given.get("href") or "")
+        if tag in ("script", "style", "pre", "code", "math"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.inside and self.inside[-1] == tag:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside:
+            self.text += data
+
+    def local(self) -> list[str]:
+        """Return the files it links to or loads, relative to its folder."""
+        targets = [link.split("#")[0] for link in (*self.links, *self.loads)]
+        return [target for target in targets if target and ":" not in target]
+
+
+@pytest.fixture(scope="module")
+def page(smoke):
+    """The page of a notebook."""
+    return Page(pages.export(smoke.path))
+
+
+def test_a_page_loads_nothing_from_the_network(page):
+    assert [address for address in page.loads if re.match(r"(https?:)?//", address)] == []
+
+
+def test_a_page_shows_formulas_without_a_script(page, smoke):
+    text = "".join(cell.source for cell in smoke.notebook.cells if cell.cell_type == "markdown")
+    formulas = text.count("$$") // 2 + text.replace("$$", "").count("$") // 2
+    assert page.counts.get("math", 0) == formulas
+    assert "$" not in page.text
+
+
+def test_a_page_links_to_pages(page):
+    study = {f"{name}.html" for name in COMMITTED}
+    assert set(page.local()) <= study
+
+
+def test_a_page_shows_the_pictures(page, smoke):
+    assert page.counts["img"] == sum(draws(cell) for cell in smoke.notebook.cells)
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A project of two notebooks, the first of which fails."""
+    folder = tmp_path / "notebooks"
+    (folder / "solutions").mkdir(parents=True)
+    tiny(folder / "00_bad.ipynb", "raise ValueError('on purpose')")
+    tiny(
+        folder / "01_good.ipynb",
+        "from IPython.display import Markdown\nMarkdown('[answers](solutions/01_good.ipynb)')",
+        parameters='preset = "laptop"\nengine = "processes"',
+    )
+    tiny(folder / "solutions" / "01_good.ipynb", "answer = 42")
+    monkeypatch.setattr(notebooks, "FOLDER", folder)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_a_failing_notebook_does_not_stop_the_study(study):
+    lines = []
+    with pytest.raises(NotebookError, match=r"^1 of 2 notebooks failed: 00_bad.ipynb: cell 3 .*$"):
+        pages.study("smoke", engine="inline", show=lines.append)
+    index = study / "runs" / "smoke" / "index.html"
+    assert "01_good.html" in Page(index).local()
+    assert "00_bad.html" not in Page(index).local()
+    assert len(lines) == 2
+    assert re.match(r"\[1/2\] 00_bad +FAILED: .*on purpose", lines[0])
+    assert re.match(r"\[2/2\] 01_good +\d+ s, about \d+ s left$", lines[1])
+    executed = nbformat.read(index.with_name("01_good.ipynb"), as_version=4)
+    assert 'preset = "smoke"' in tagged(executed, "injected-parameters")[0].source
+    missing = [
+        target
+        for path in index.parent.rglob("*.html")
+        for target in Page(path).local()
+        if not (path.parent / target).exists()
+    ]
+    assert missing == []
+
+
+def test_the_index_leads_to_pages_tables_and_figures(tmp_path):
+    folder = tmp_path / "runs" / "smoke"
+    (folder / "figures").mkdir(parents=True)
+    figure = Figure()
+    for kind in ("png", "svg"):
+        figure.savefig(folder / "figures" / f"one.{kind}")
+    pd.DataFrame({"loss": ["a & b"], "score": ["0.5 ± 0.1"]}).to_csv(
+        folder / "figures" / "two.csv", index=False
+    )
+    page = pages.export(tiny(folder / "00_first.ipynb"))
+    index = Page(pages.write_index(folder, "smoke", [(page, 3.2)]))
+    assert set(index.local()) == {
+        "00_first.html",
+        "figures/one.png",
+        "figures/one.svg",
+        "figures/two.csv",
+    }
+    assert all((folder / target).exists() for target in index.local())
+    for text in ("A title", "(3 s)", "a & b", "0.5 ± 0.1"):
+        assert text in index.text
+
+
+# ---- sliders
+
+
+def draw(height: int, kind: str) -> Figure:
+    """A bar."""
+    figure = Figure(figsize=(1, 1))
+    figure.subplots().bar([kind], [height])
+    return figure
+
+
+CONTROLS = {"height": (1, 9, 1, 3), "kind": ["a", "b"]}
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What a notebook would show."""
+    seen = []
+    monkeypatch.setattr(explore, "display", seen.append)
+    monkeypatch.delenv("NBKIT_INTERACTIVE", raising=False)
+    return seen
+
+
+def test_without_interaction_a_panel_is_its_picture(shown):
+    explore.panel(draw, interactive=False, controls=CONTROLS)
+    assert [type(item) for item in shown] == [Figure]
+
+
+def test_the_picture_comes_before_the_sliders(shown):
+    explore.panel(draw, interactive=True, controls=CONTROLS)
+    picture, box = shown
+    assert isinstance(picture, Figure)
+    assert [control.value for control in box.children[:-1]] == [3, "a"]
+
+
+def test_the_environment_overrides_the_parameter(shown, monkeypatch):
+    monkeypatch.setenv("NBKIT_INTERACTIVE", "0")
+    explore.panel(draw, interactive=True, controls=CONTROLS)
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize(("control", "value"), [(0, 8), (1, "b")])
+def test_moving_a_control_redraws(shown, control, value):
+    explore.panel(draw, interactive=True, controls=CONTROLS)
+    *controls, image = shown[1].children
+    before = image.value
+    controls[control].value = value
+    height, kind = (control.value for control in controls)
+    assert image.value == figures.png(draw(height, kind)) != before
+
+
+@pytest.mark.parametrize("control", [3, [], (1, 2, 3), "a"])
+def test_a_control_that_is_neither_slider_nor_choice_is_refused(shown, control):
+    with pytest.raises(ValueError, match="control height must be"):
+        explore.panel(draw, interactive=False, controls={"height": control, "kind": ["a"]})
+
+
+def test_the_slider_of_02_retrains_in_few_steps(monkeypatch):
+    (cell,) = [cell for cell in built("02_moons").cells if "def retrain(" in cell.source]
+    given = {}
+    stub = SimpleNamespace(panel=lambda draw, **options: given.update(draw=draw, **options))
+    names = {"moons": moons, "figures": figures, "explore": stub, "interactive": True}
+    exec(cell.source, names)
+    start = {
+        name: control[3] if isinstance(control, tuple) else control[0]
+        for name, control in given["controls"].items()
+    }
+    steps, backward = [], torch.Tensor.backward
+    monkeypatch.setattr(
+        torch.Tensor, "backward", lambda *args: (steps.append(1), backward(*args))[1]
+    )
+    assert isinstance(given["draw"](**start), Figure)
+    assert 0 < len(steps) <= 400
+
+
+# ---- exercises
+
+
+def sweep_frame() -> pd.DataFrame:
+    """Scores of two rows: one collapses at .8, the other never."""
+    scores = {"Falls": [0.9, 0.8, 0.5, 0.5], "Holds": [0.9, 0.9, 0.8, 0.7]}
+    rows = [
+        {"row": row, "missing": missing, "balanced_accuracy": score + 0.01 * seed}
+        for row, values in scores.items()
+        for missing, score in zip((0.0, 0.5, 0.8, 0.9), values, strict=True)
+        for seed in (-1, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def table_frame() -> pd.DataFrame:
+    """Accuracies of five rows by criterion; "best" is chosen by peeking alone."""
+    rows = [
+        {"row": row, "annotation": annotation, "criterion": criterion, "accuracy": accuracy}
+        for criterion, order in (("proxy_accuracy", "cabde"), ("test", "edbac"))
+        for accuracy, row in zip((0.9, 0.8, 0.7, 0.6, 0.5), order, strict=True)
+        for annotation in ("P+U",)
+    ]
+    return pd.DataFrame([*rows, {**rows[0], "row": "Complete", "annotation": "Complete"}])
+
+
+MATRIX = np.array([[300, 40, 10], [30, 90, 0], [60, 5, 45]])
+
+
+def softmax(z):
+    return np.exp(z) / np.exp(z).sum()
+
+
+def right_proxy(predicted, observed, prior):
+    hit = (predicted == observed)[observed > 0].mean() + (predicted > 0)[observed > 0].mean()
+    return prior * (hit - 1) + (predicted == 0).mean()
+
+
+# check -> (how it is called, the right answer, wrong answers, what no message may hold)
+CHECKS = {
+    "01 warm-up": (exercises.never_positive, 1 / 3, (0.5, 2 / 3, 1.5, "a third"), ("1/3", "0.33")),
+    "01 core": (
+        exercises.unlabelled_gradient,
+        lambda z: softmax(z)[0] * (softmax(z) - np.eye(len(z))[0]),
+        (
+            lambda z: softmax(z) - np.eye(len(z))[0],  # that of cross-entropy
+            lambda z: -softmax(z)[0] * (softmax(z) - np.eye(len(z))[0]),  # its sign
+            lambda z: softmax(z)[0] * softmax(z),  # the logit of class 0 forgotten
+            lambda z: softmax(z)[0] * (1 - softmax(z)[0]),  # two classes only
+        ),
+        ("softmax", "eye", "p_0 *", "p[0]"),
+    ),
+    "01 open": (
+        exercises.misjudged_prior,
+        lambda r, prior: (c := r / (1 + r) / prior) / (2 - c),
+        (
+            lambda r, prior: r,  # balanced weights
+            lambda r, prior: (c := r / (1 + r)) / (2 - c),  # the prior forgotten
+            lambda r, prior: 2 * (c := r / (1 + r) / prior) / (2 - c),  # that of exponential
+        ),
+        ("c / (2", "c/(2", "2 - c"),
+    ),
+    "02 warm-up": (
+        lambda answer: exercises.collapse(answer, sweep_frame(), "Falls"),
+        0.8,
+        (0.5, 0.9, 0.75, "0.8"),
+        (),
+    ),
+    "02 core": (
+        exercises.balanced,
+        lambda observed: (observed == 1).sum() / (observed == 0).sum(),
+        (
+            lambda observed: (observed == 0).sum() / (observed == 1).sum(),  # upside down
+            lambda observed: (observed == 1).mean(),  # a share
+            lambda observed: 1.0,
+        ),
+        ("n_P / n_U", "labelled /"),
+    ),
+    "02 open": (
+        exercises.rescue,
+        {"loss": "bootstrap_hard", "weight_ratio": 0.2222, "learning_rate": 1e-2, "epochs": 100},
+        (
+            {"epochs": 10},
+            {"loss": "exponential", "epochs": 10},
+            {"weights": 0.1},
+            {"loss": "no such loss"},
+            {"weight_ratio": -1.0},
+        ),
+        ("bootstrap_hard,", "0.22"),
+    ),
+    "03 warm-up": (
+        lambda answer: exercises.recall(answer, MATRIX, 2),
+        45 / 110,
+        (45 / 55, 45, 0.5, [0.4]),
+        ("45 /", "110", "0.409"),
+    ),
+    "03 core": (
+        exercises.proxy,
+        right_proxy,
+        (
+            lambda predicted, observed, prior: (predicted == observed).mean(),  # the naive one
+            lambda predicted, observed, prior: (predicted == observed)[observed > 0].mean(),
+            lambda predicted, observed, prior: right_proxy(predicted, observed, prior / 2),
+        ),
+        ("prior *", "CA", "TPR"),
+    ),
+    "03 open": (
+        lambda answer: exercises.choose(answer, table_frame()),
+        "b",
+        ("d", "e", "Complete", "no such row"),
+        (),
+    ),
+}
+
+
+def verdicts(capsys, check, answers) -> list[str]:
+    said = []
+    for answer in answers:
+        check(answer)
+        said.append(capsys.readouterr().out)
+    return said
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_accepts_the_right_answer(name, capsys):
+    check, right, _, _ = CHECKS[name]
+    assert verdicts(capsys, check, [right]) == ["Right.\n"]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_tells_what_is_wrong_in_one_line(name, capsys):
+    check, _, wrong, _ = CHECKS[name]
+    for said in verdicts(capsys, check, wrong):
+        assert re.fullmatch(r"Not yet: .+\n", said)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_keeps_the_answer_to_itself(name, capsys):
+    check, right, wrong, secret = CHECKS[name]
+    secret = (*secret, *([f" {right} ", f"{right};"] if isinstance(right, str) else []))
+    for said in verdicts(capsys, check, wrong):
+        assert [text for text in secret if text in said] == []
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("answer", [None, ...], ids=["none", "ellipsis"])
+def test_a_check_of_no_answer_prints_the_hint(name, answer, capsys):
+    assert verdicts(capsys, CHECKS[name][0], [answer]) == [exercises.TODO + "\n"]
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKS if callable(CHECKS[name][1])])
+def test_a_check_of_an_empty_function_prints_the_hint(name, capsys):
+    assert verdicts(capsys, CHECKS[name][0], [lambda *args: None]) == [exercises.TODO + "\n"]
