@@ -182,8 +182,10 @@ def _check_packages() -> Line:
 
 
 def _check_device() -> list[Line]:
-    import torch
-
+    try:
+        import torch
+    except ImportError:
+        return [(False, "device", "unknown without torch")]
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         memory = f"{card.total_memory / 2**30:.0f} GiB"
@@ -197,14 +199,18 @@ def _check_device() -> list[Line]:
 
 def _check_place() -> list[Line]:
     import shutil
+    import tempfile
 
     from nbkit import paths
 
     place = paths.results()
     existing = next(folder for folder in (place, *place.parents) if folder.exists())
     free = shutil.disk_usage(existing).free / 2**30
-    writable = os.access(existing, os.W_OK)
-    fix = "" if writable else "; not writable: set NBKIT_RESULTS to another folder"
+    try:
+        tempfile.TemporaryFile(dir=existing).close()  # permissions alone do not tell
+        writable, fix = True, "" if free > 1 else "; free some space, or set NBKIT_RESULTS"
+    except OSError:
+        writable, fix = False, "; not writable: set NBKIT_RESULTS to another folder"
     lines = [(writable and free > 1, "results", f"{place}, {free:.0f} GiB free{fix}")]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30

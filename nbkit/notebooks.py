@@ -133,11 +133,7 @@ def execute(
     checked = check_parameters(path, given or {})
     output.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    settings = {
-        "NBKIT_INTERACTIVE": "0",
-        "OMP_NUM_THREADS": "1",  # small networks on a busy machine: two threads cost 10 times one
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
+    settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:
         with _environment({**settings, **(environment or {})}):
             papermill.execute_notebook(

@@ -14,7 +14,7 @@ from nbconvert import HTMLExporter
 from nbkit import notebooks, paths
 from nbkit.notebooks import NotebookError
 
-MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$([^$\n]+?)\$", re.S)
+MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n]|\n(?!\n))+?)\$", re.S)
 REMOTE = re.compile(r"<script[^>]*\bsrc=\"https?:[^>]*>\s*</script>")
 LINKED = re.compile(r'(href="[^":]+)\.ipynb([#"])')
 

@@ -19,6 +19,7 @@ from nbkit.batches import batch_order, gather, mixing, partners
 from nbkit.checks import VOID
 from nbkit.images import Images
 from nbkit.losses import Loss
+from nbkit.losses.base import over_networks
 from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
 
 PRECISIONS = ("fp32", "bf16")
@@ -237,7 +238,7 @@ def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
     other = torch.stack([own[chosen] for own, chosen in zip(x, partner, strict=True)])
     weight = share.view(-1, *[1] * (x.ndim - 1))
     mixed = model(weight * x + (1 - weight) * other)
-    return torch.vmap(loss.with_mixup)(logits, y, mixed, partner, share)
+    return over_networks(loss.with_mixup, logits, y, mixed, partner, share)
 
 
 class _Value(nn.Module):

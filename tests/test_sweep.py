@@ -19,6 +19,7 @@ from sweep_fake import FakeRun
 
 from nbkit import experiments, losses, runs, sweep, train
 from nbkit.experiments import moons
+from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.moons import MoonsRun
 
 pytestmark = pytest.mark.xdist_group("sweep")  # one warm process and one killed sweep for all
@@ -440,3 +441,12 @@ def test_seconds_include_reading_the_store(store, monkeypatch):
     monkeypatch.setattr(store, "missing", slow)
     assert compute([FakeRun()], store).seconds >= 0.05
     assert compute([FakeRun()], store).seconds >= 0.05
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "upu", "vpu", "dist_pu", "noise_layer"])
+def test_a_run_left_alone_gets_the_bits_it_has_in_a_stack(loss):
+    wanted = [ClassificationRun(loss=loss, seed=seed, epochs=4) for seed in range(3)]
+    together = sweep.train_stack(wanted, "cpu")
+    alone = sweep.train_stack(wanted[1:2], "cpu")
+    assert alone[0]["curves"]["loss"].tolist() == together[1]["curves"]["loss"].tolist()
+    assert alone[0]["metrics"] == together[1]["metrics"]

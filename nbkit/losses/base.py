@@ -1,5 +1,7 @@
 """What every loss shares: the contract, the class weight, and the fade-in."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -113,7 +115,7 @@ class Loss(nn.Module):
         (S,) tensor
         """
         if not self.separable:
-            return torch.vmap(self.value)(logits, target)
+            return over_networks(self.value, logits, target)
         losses = self.unweighted(logits.transpose(1, 2), target)
         ratio = self.weight_ratio if weight_ratio is None else weight_ratio[:, None]
         losses = losses * class_weight(target, ratio)
@@ -169,6 +171,18 @@ class FadeIn(Loss):
         valid = target != VOID
         start = -picked(wide(logits).log_softmax(1), torch.where(valid, target, 0).long())
         return self.alpha * masked_mean(start, valid) + (1 - self.alpha) * late
+
+
+def over_networks(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
+    """Apply a risk to each of S networks, (S, ...) tensors -> (S,).
+
+    A network alone is computed beside a copy of itself: sums over a single batch take another path
+    in the library, and its last bits would depend on the size of the stack.
+    """
+    networks = len(batches[0])
+    if networks == 1:
+        batches = tuple(batch.expand(2, *batch.shape[1:]) for batch in batches)
+    return torch.vmap(function)(*batches)[:networks]
 
 
 def class_weight(target: Tensor, weight_ratio: float | Tensor) -> Tensor:

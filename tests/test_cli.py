@@ -1,0 +1,317 @@
+"""The command: its words, its exit status, and what it does without."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from nbkit import cli, experiments, pages, runs
+
+COMMANDS = ("study", "sweep", "data", "doctor")
+SWEEP = ["sweep", "moons", "--preset", "smoke", "--engine", "inline", "--device", "cpu"]
+NOTEBOOK_PACKAGES = (
+    "papermill",
+    "jupyter",
+    "jupyterlab",
+    "jupyter_client",
+    "jupytext",
+    "nbclient",
+    "nbconvert",
+    "nbformat",
+    "matplotlib",
+    "seaborn",
+    "IPython",
+    "ipykernel",
+    "ipywidgets",
+    "latex2mathml",
+    "torchvision",
+    "distributed",
+)
+
+# run by every child process before anything else: the named packages are not installed
+HIDE = """
+import importlib.machinery
+import os
+import sys
+
+hidden = set(os.environ["HIDDEN"].split())
+
+
+class Finder(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            return None
+        return super().find_spec(name, path, target)
+
+    @classmethod
+    def find_distributions(cls, context):
+        if context.name in hidden:
+            return ()
+        return super().find_distributions(context)
+
+
+at = sys.meta_path.index(importlib.machinery.PathFinder)
+sys.meta_path[at] = Finder
+"""
+
+
+@pytest.fixture
+def nbkit(sandbox):
+    """Return a function that runs the command as a program, with some packages hidden."""
+    (sandbox / "site").mkdir()
+    (sandbox / "site" / "sitecustomize.py").write_text(HIDE)
+    outside = sandbox / "outside"
+    outside.mkdir()
+
+    def program(*words: str, hidden: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+        path = [str(sandbox / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(path)}
+        return subprocess.run(
+            [Path(sys.executable).with_name("nbkit"), *words],
+            cwd=outside,
+            env={**environment, "HIDDEN": " ".join(hidden)},
+            capture_output=True,
+            text=True,
+        )
+
+    return program
+
+
+def finished(folder: Path) -> set[str]:
+    return {path.stem for path in folder.rglob("*.json")}
+
+
+def wanted(experiment: str) -> set[str]:
+    return {run.key for run in experiments.module(experiment).grid("smoke").values()}
+
+
+# ---- words
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    said = capsys.readouterr().out
+    assert [name for name in COMMANDS if f"\n    {name} " not in said] == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_ends_with_an_example(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([name, "--help"])
+    *_, heading, example = capsys.readouterr().out.rstrip().splitlines()
+    assert heading == "example:"
+    words = example.split()
+    assert words[:2] == ["nbkit", name]
+    assert cli._parser().parse_args(words[1:]).command == name
+
+
+def test_the_version_is_the_one_of_the_package(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out.strip() == metadata.version("nbkit")
+
+
+@pytest.mark.parametrize("words", [[], ["stduy"], ["sweep"], ["data", "steal"], ["study", "-x"]])
+def test_wrong_words_end_in_status_2(words):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(words)
+
+
+WRONG = {
+    "study, preset": ("study --preset nonsense", "preset must be one of smoke, laptop"),
+    "study, engine": ("study --engine nonsense", "engine must be inline, processes"),
+    "study, device": ("study --device tpu", "device must be one of auto, cpu, cuda"),
+    "sweep, preset": ("sweep moons --preset nonsense", "preset must be one of smoke, laptop"),
+    "sweep, engine": ("sweep moons --engine nonsense", "engine must be inline, processes"),
+    "sweep, device": ("sweep moons --device tpu", "device must be one of auto, cpu, cuda"),
+    "sweep, workers": ("sweep moons --workers 0", "workers must be a whole number"),
+    "sweep, experiment": ("sweep nonsense", "experiment must be one of thresholds, moons"),
+    "sweep, size": ("sweep cifar --preset smoke", "preset smoke has no cifar"),
+}
+
+
+@pytest.mark.parametrize(("words", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_value_is_told_in_one_line_with_status_1(words, message, sandbox, capsys):
+    assert cli.main(words.split()) == 1
+    said = capsys.readouterr()
+    command, value = words.split()[0], words.split()[-1]
+    assert said.err.startswith(f"nbkit {command}: {message}")
+    assert value in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+# ---- what it does
+
+
+def test_a_sweep_fills_a_store_and_finds_it_again(sandbox, capsys):
+    assert cli.main(SWEEP) == 0
+    assert finished(sandbox / "results" / "moons") == wanted("moons")
+    count = len(wanted("moons"))
+    assert f"{count} runs: 0 found, {count} computed" in capsys.readouterr().out
+    assert cli.main(SWEEP) == 0
+    assert f"{count} runs: {count} found, 0 computed" in capsys.readouterr().out
+
+
+def test_a_list_computes_nothing(sandbox, capsys):
+    assert cli.main([*SWEEP, "--list"]) == 0
+    count = len(wanted("moons"))
+    assert f"{count} runs, {count} missing" in capsys.readouterr().out
+    assert finished(sandbox) == set()
+
+
+def test_a_failed_run_gives_status_1_and_the_others_are_kept(sandbox, monkeypatch, capsys):
+    real = experiments.compute
+
+    def one_fails(stack, device):
+        bad = [run.loss == "exponential" and run.seed == 1 for run in stack]
+        results = real(stack, device)
+        return [RuntimeError("on purpose") if b else r for b, r in zip(bad, results, strict=True)]
+
+    monkeypatch.setattr(experiments, "compute", one_fails)
+    assert cli.main(SWEEP) == 1
+    grid = experiments.module("moons").grid("smoke").values()
+    failed = {run.key for run in grid if run.loss == "exponential" and run.seed == 1}
+    assert finished(sandbox) == wanted("moons") - failed
+    assert "on purpose" in capsys.readouterr().err
+
+
+def test_a_failed_study_gives_status_1(sandbox, monkeypatch, capsys):
+    def fails(*args, **kwargs):
+        raise runs.StoreError("on purpose")
+
+    monkeypatch.setattr(pages, "study", fails)
+    assert cli.main(["study", "--preset", "smoke"]) == 1
+    assert capsys.readouterr().err == "nbkit study: on purpose\n"
+
+
+def test_a_study_ends_with_the_path_of_its_index(sandbox, monkeypatch, capsys):
+    monkeypatch.setattr(pages, "study", lambda *args, **kwargs: sandbox / "index.html")
+    assert cli.main(["study", "--preset", "smoke"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(sandbox / "index.html")
+
+
+def test_an_interrupted_command_says_how_to_go_on(sandbox, monkeypatch, capsys):
+    def stops(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pages, "study", stops)
+    assert cli.main(["study", "--preset", "smoke"]) == 130
+    assert "the same command continues" in capsys.readouterr().err
+
+
+def test_data_says_where_the_data_sets_are_to_be(sandbox, capsys):
+    assert cli.main(["data"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in ("cifar10", "cifar100"):
+        (line,) = [line for line in lines if line.startswith(f"{name}: ")]
+        assert str(sandbox / "data" / name) in line
+
+
+def test_an_empty_cache_verifies_with_a_hint(sandbox, capsys):
+    assert cli.main(["data", "verify"]) == 0
+    assert "nbkit data fetch" in capsys.readouterr().out
+
+
+# ---- what it does without
+
+
+def test_the_command_sweeps_without_notebook_packages(nbkit, sandbox):
+    processes = [*SWEEP, "--engine", "processes", "--workers", "2"]  # each must do without
+    done = nbkit(*processes, hidden=NOTEBOOK_PACKAGES)
+    assert done.returncode == 0, done.stderr
+    assert finished(sandbox / "results" / "moons") == wanted("moons")
+
+
+def test_a_study_without_notebook_packages_says_what_to_install(nbkit):
+    done = nbkit("study", "--preset", "smoke", hidden=NOTEBOOK_PACKAGES)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("nbkit study: ")
+    assert "pip install" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+HEAVY = ("torch", "numpy", "pandas", "sklearn", "matplotlib", "IPython", "papermill", "dask")
+
+
+@pytest.mark.parametrize("module", ["nbkit", "nbkit.cli"])
+def test_importing_loads_nothing_heavy(module):
+    code = f"import sys, json, {module}; print(json.dumps(list(sys.modules)))"
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert set(HEAVY) & set(json.loads(said)) == set()
+
+
+# ---- doctor
+
+
+def doctor(capsys) -> tuple[int, dict[str, str]]:
+    """Return the status, and the lines by subject."""
+    status = cli.main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    return status, {line.split()[1]: line for line in lines}
+
+
+def test_a_machine_that_is_ready_has_ten_good_lines_at_most(sandbox, capsys):
+    status, lines = doctor(capsys)
+    assert status == 0
+    assert {line[:4] for line in lines.values()} == {"ok  "}
+    assert 5 <= len(lines) <= 10
+
+
+def test_the_doctor_tells_versions_device_memory_data_and_widgets(sandbox, capsys):
+    _, lines = doctor(capsys)
+    for name in ("torch", "numpy", "pandas", "scikit-learn"):
+        assert f"{name} {metadata.version(name)}" in lines["packages"]
+    assert f"ipywidgets {metadata.version('ipywidgets')}" in lines["notebooks"]
+    assert any(precision in lines["device"] for precision in ("fp32", "bf16"))
+    assert "GiB" in lines["memory"]
+    assert str(sandbox / "results") in lines["results"]
+    assert "digits" in lines["data"]
+
+
+def test_the_doctor_says_how_to_get_missing_notebook_packages(sandbox, monkeypatch, capsys):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "ipywidgets" else real(name)
+    )
+    status, lines = doctor(capsys)
+    assert status == 1
+    assert lines["notebooks"].startswith("FIX ")
+    assert "ipywidgets missing; pip install" in lines["notebooks"]
+
+
+@pytest.mark.parametrize("package", ["torch", "sklearn"])
+def test_the_doctor_says_how_to_get_a_missing_package(nbkit, package):
+    name = {"sklearn": "scikit-learn"}.get(package, package)
+    done = nbkit("doctor", hidden=(package, name))
+    assert done.returncode == 1, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if " packages " in line]
+    assert line.startswith("FIX ")
+    assert f"{name} missing; pip install" in line
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nbkit"])
+def test_the_doctor_sees_results_that_cannot_be_written(sandbox, monkeypatch, capsys, place):
+    if place.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("a folder where nobody can write, on Linux only")
+    (sandbox / "file").write_text("")
+    monkeypatch.setenv("NBKIT_RESULTS", str(sandbox / place))
+    status, lines = doctor(capsys)
+    assert status == 1
+    assert lines["results"].startswith("FIX ")
+    assert "set NBKIT_RESULTS to another folder" in lines["results"]
+
+
+def test_the_doctor_leaves_no_trace(sandbox, capsys):
+    doctor(capsys)
+    assert list(sandbox.iterdir()) == []
