@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
+from sklearn.datasets import load_digits, make_moons
+from sklearn.model_selection import train_test_split
 
 from nbkit import data
 from nbkit.rng import generator
@@ -11,6 +14,23 @@ def test_moons_are_the_authors_split():
     split = data.moons(0)
     assert split.train_inputs.shape == split.test_inputs.shape == (400, 2)
     assert np.concatenate([split.train_labels, split.test_labels]).sum() == 400
+
+
+def test_moons_are_those_of_scikit_learn():
+    x, y = make_moons(800, noise=0.2, random_state=5)
+    train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=0.5, random_state=42)
+    split = data.moons(5)
+    np.testing.assert_allclose(split.train_inputs, train_x, rtol=1e-6)
+    np.testing.assert_allclose(split.test_inputs, test_x, rtol=1e-6)
+    assert np.array_equal(split.train_labels, train_y)
+    assert np.array_equal(split.test_labels, test_y)
+
+
+def test_moons_without_noise_are_half_circles():
+    split = data.moons(0, noise=0.0, examples=100)
+    centre = np.where(split.train_labels[:, None] == 1, [1.0, 0.5], [0.0, 0.0])
+    radius = np.linalg.norm(split.train_inputs - centre, axis=1)
+    np.testing.assert_allclose(radius, 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [lambda: data.moons(3), data.digits])
@@ -36,6 +56,44 @@ def test_digits_keep_every_image_and_half_of_them_positive():
     assert len(labels) == 1797
     assert set(labels) == set(range(6))
     assert abs(split.prior - (labels > 0).mean()) < 0.005
+
+
+def test_digits_are_those_of_scikit_learn():
+    pixels, digit = load_digits(return_X_y=True)
+    true = {row.tobytes(): label for row, label in zip(pixels, digit, strict=True)}
+    split = data.digits()
+    for inputs, labels in (
+        (split.train_inputs, split.train_labels),
+        (split.test_inputs, split.test_labels),
+    ):
+        found = [true[row.tobytes()] for row in (inputs.astype(float) + 1) * 8]
+        assert np.array_equal(np.where(np.isin(found, range(1, 6)), found, 0), labels)
+
+
+def test_digits_are_divided_alike_in_every_class():
+    split = data.digits()
+    train, test = np.bincount(split.train_labels), np.bincount(split.test_labels)
+    assert np.abs(test / (train + test) - 0.4).max() < 0.01
+
+
+def test_digits_know_their_content():
+    assert data.digits().fingerprint.startswith("digits-")
+    assert len(data.digits().classes) == 6
+
+
+@pytest.mark.parametrize("prior", [0.2, 0.5])
+def test_posterior_is_the_one_of_bayes(prior):
+    drawn = data.gaussians(1000, prior=prior, distance=3.0, rng=generator(0, "test"))
+    positive = prior * norm.pdf(drawn.inputs[:, 0], 1.5)
+    negative = (1 - prior) * norm.pdf(drawn.inputs[:, 0], -1.5)
+    np.testing.assert_allclose(drawn.posterior, positive / (positive + negative), atol=1e-5)
+
+
+def test_gaussians_follow_their_generator():
+    first, again, other = (data.gaussians(50, rng=generator(seed, "test")) for seed in (0, 0, 1))
+    assert np.array_equal(first.inputs, again.inputs)
+    assert np.array_equal(first.labels, again.labels)
+    assert not np.array_equal(first.inputs, other.inputs)
 
 
 @pytest.mark.parametrize("prior", [0.2, 0.5, 0.7])

@@ -11,6 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name as canonical
 
 from nbkit import tables
 
@@ -32,6 +35,12 @@ def direct_dependencies() -> set[str]:
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_docstrings_have_examples():
+    counts = {name: (ROOT / f"{name.replace('.', '/')}.py") for name in MODULES}
+    texts = [path.read_text() for path in counts.values() if path.exists()]
+    assert sum(">>> " in text for text in texts) >= 3
 
 
 @pytest.mark.parametrize(
@@ -75,8 +84,33 @@ def test_environment_installs_exactly_the_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
     assert pip == ["-r requirements.lock", "-e ."]
-    assert "python=3.11" in environment["dependencies"]
     assert "pytorch" not in environment["channels"]
+
+
+def test_environment_has_a_python_that_the_package_takes():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (python,) = [
+        item.partition("=")[2]
+        for item in environment["dependencies"]
+        if isinstance(item, str) and item.startswith("python=")
+    ]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(python)
+
+
+def test_lock_pins_what_the_package_allows():
+    pins = [Requirement(line) for line in LOCK if line and not line.startswith("#")]
+    for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
+        for needed in map(Requirement, group):
+            versions = [
+                pin.specifier for pin in pins if canonical(pin.name) == canonical(needed.name)
+            ]
+            assert versions, f"{needed.name} is not pinned"
+            for version in versions:
+                assert needed.specifier.contains(next(iter(version)).version)
+
+
+def test_lock_names_no_place():
+    assert [line for line in LOCK if re.search(r"://|^-|^\.|@", line)] == []
 
 
 def test_lock_pins_every_dependency():
