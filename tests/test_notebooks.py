@@ -492,10 +492,11 @@ def test_a_kernel_runs_beside_its_output_without_widgets(foreign):
 
 def test_executing_leaves_the_environment_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setenv("NBKIT_FIGURES", "as before")
+    monkeypatch.setitem(notebooks.KERNEL, "name", "no-such-kernel")
     before = dict(os.environ)
     with pytest.raises(NotebookError):
         notebooks.execute(
-            tiny(tmp_path / "tiny.ipynb", "raise ValueError"),
+            tiny(tmp_path / "tiny.ipynb"),
             tmp_path / "out.ipynb",
             environment={"NBKIT_FIGURES": "other", "NBKIT_NEW": "1"},
         )
@@ -599,6 +600,16 @@ def test_a_failing_notebook_does_not_stop_the_study(study):
         if not (path.parent / target).exists()
     ]
     assert missing == []
+
+
+def test_a_formula_may_take_two_lines(tmp_path):
+    path = tiny(tmp_path / "tiny.ipynb")
+    notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+    notebook.cells[0].source = "Both $a +\nb$ and\n\n$$c\n+ d$$"
+    nbformat.write(notebook, path)
+    page = Page(pages.export(path))
+    assert page.counts["math"] == 2
+    assert "$" not in page.text
 
 
 def test_the_index_leads_to_pages_tables_and_figures(tmp_path):

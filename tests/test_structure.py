@@ -73,17 +73,21 @@ def test_every_module_has_its_layer():
     assert {part(path) for path in MODULES} == set(LEVEL)
 
 
-def test_no_two_modules_import_each_other():
+def test_no_modules_import_each_other_in_a_circle():
     names = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in MODULES
     }
-    graph = {name: imported(path) & (set(names) - {name}) for name, path in names.items()}
-    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+    graph = {}
+    for name, path in names.items():
+        found = imported(path) & set(names)
+        packages = {other.rpartition(".")[0] for other in found}  # named on the way to a module
+        graph[name] = found - packages - {name}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 CORE = [path for path in MODULES if LEVEL[part(path)] <= LEVEL["sweep"]]
-ALLOWED = {"torch", "numpy", "pandas", "sklearn", "filelock", "dask", "nbkit"}
+ALLOWED = {"torch", "numpy", "pandas", "sklearn", "scipy", "filelock", "dask", "nbkit"}
 
 
 @pytest.mark.parametrize("path", CORE, ids=name_of)

@@ -55,7 +55,7 @@ def learning_curves(curves: Mapping[str, np.ndarray], chosen: Mapping[str, int])
     chosen : mapping
         Criterion -> epoch.
     """
-    figure, axes = grid(1, 1, (7.4, 3.8))
+    figure, axes = grid(1, 1, (9.0, 3.8))
     axis = axes[0, 0]
     epochs = np.arange(1, len(curves["accuracy"]) + 1)
     axis.plot(epochs, curves["accuracy"], color="black", label="test accuracy (true labels)")
@@ -68,19 +68,19 @@ def learning_curves(curves: Mapping[str, np.ndarray], chosen: Mapping[str, int])
     at: dict[int, list[str]] = {}
     for criterion, epoch in chosen.items():
         at.setdefault(epoch, []).append(criterion)
-    for epoch, criteria in at.items():
-        axis.plot(epoch, curves["accuracy"][epoch - 1], "o", color="black", markersize=5)
+    for step, (epoch, criteria) in enumerate(sorted(at.items())):
+        score = curves["accuracy"][epoch - 1]
+        axis.plot(epoch, score, "o", color="black", markersize=5, zorder=5)
         axis.annotate(
-            "\n".join(criteria),
-            (epoch, curves["accuracy"][epoch - 1]),
-            xytext=(0, -8),
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=8,
+            " = ".join(criteria),
+            (epoch, score),
+            xytext=(epoch, 0.42 - 0.1 * (step % 4)),
+            ha="left" if epoch < 0.7 * len(epochs) else "right",
+            fontsize=8.5,
+            arrowprops={"arrowstyle": "-", "linewidth": 0.8, "color": "#777777"},
         )
-    axis.set(xlabel="epoch", ylabel="score", title="Which epoch would you keep?", ylim=(0, 1.05))
-    axis.legend(loc="lower right", fontsize=8.5)
+    axis.set(xlabel="epoch", ylabel="score", title="Which epoch would you keep?", ylim=(0, 1.15))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
     return figure
 
 

@@ -101,7 +101,8 @@ for criterion, score in result["metrics"].items():
 
 # %% [markdown]
 # **See:** the black curve is what we want and cannot see; dots mark the epoch that each criterion
-# keeps. If the dots lie far apart, the choice of the epoch matters as much as the loss.
+# keeps. If the dots lie far apart, the choice of the epoch matters as much as the loss. (Estimates
+# from a hundred examples are noisy, and may exceed 1.)
 
 # %% [markdown]
 # ## 3.3 What it gets wrong
