@@ -593,6 +593,7 @@ def test_a_failing_notebook_does_not_stop_the_study(study):
     assert re.match(r"\[2/2\] 01_good +\d+ s, about \d+ s left$", lines[1])
     executed = nbformat.read(index.with_name("01_good.ipynb"), as_version=4)
     assert 'preset = "smoke"' in tagged(executed, "injected-parameters")[0].source
+    assert Page(index.with_name("01_good.html")).local() == ["solutions/01_good.html"]
     missing = [
         target
         for path in index.parent.rglob("*.html")
