@@ -31,7 +31,7 @@ lint: .venv/installed ## format and lint
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 lock: ## renew requirements.lock from pyproject.toml (needs uv)
-	@uv pip compile --universal --python-version 3.11 --all-extras --no-emit-index-url \
+	@uv pip compile --universal --python-version 3.11 --all-extras \
 	  --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and runs/ (results stay)
