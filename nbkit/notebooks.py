@@ -181,6 +181,7 @@ def build(source: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode | 
         if "exercise" in tags:
             blank.source = SOLUTION.sub(r"\1...  # your code here\n", cell.source + "\n").rstrip()
             filled.source = MARKERS.sub("", cell.source + "\n").rstrip()
+        filled.source = filled.source.replace("](solutions/", "](")  # it lies there itself
         reader.append(blank)
         if in_exercises or position == 0 or {"parameters", "setup"} & set(tags):
             solved.append(filled)
