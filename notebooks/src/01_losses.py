@@ -184,9 +184,9 @@ figures.save(
 #
 # The draft introduces a *fade-in* "to avoid an all-positive initial prediction": cross-entropy in
 # epoch 0, and the share $a_e = .95^{e(e+1)/2}$ of it in epoch $e$, until only the exponential loss
-# is left after ten. With the class weights that favour the few labelled positives, a fresh network
-# calls nearly everything positive, and there the exponential loss pulls least. The figure counts
-# what a network on the moons calls positive, averaged over 51 seeds.
+# is left after ten. With class weights that favour the few labelled positives, a young network
+# calls too much positive, and where it is sure of that the exponential loss hardly pulls it back.
+# The figure counts what a network on the moons calls positive, averaged over 51 seeds.
 
 # %%
 settings = {
@@ -209,8 +209,10 @@ labels = ("epoch", "share called positive", "The first epochs of the exponential
 figures.series(start, labels)
 
 # %% [markdown]
-# **See:** the truth is one half. What decides the start on this small problem is the class weight;
-# the fade-in only delays the climb. Notebook 03 asks whether it helps the final score on images.
+# **See:** the truth is one half. With balanced weights the share overshoots in the first ten
+# epochs, and the fade-in dampens that, as the draft intended; without weights it undershoots,
+# with or without fade-in. After thirty epochs the fade-in has left no trace. Notebook 03 shows
+# what it does to the final score on images.
 
 # %% [markdown]
 # ## 1.7 Class imbalance

@@ -196,8 +196,8 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** dots are seeds, bars their means. Balanced Exponential leads the draft's rows; nnPU and
-# Dist-PU, which are told the prior, come closest to complete labels; GCE without weights and
+# **See:** dots are seeds, bars their means. Balanced Exponential leads the draft's P+U rows; nnPU
+# and Dist-PU, which are told the prior, come closest to complete labels; GCE without weights and
 # BootstrapHard as it ran in 2017 call nearly everything negative.
 
 # %% [markdown]
