@@ -10,7 +10,7 @@ from types import ModuleType
 from nbkit import checks
 from nbkit.runs import Run
 
-NAMES = ("thresholds", "moons", "classification", "cifar")
+NAMES = ("thresholds", "moons", "classification", "cifar", "segmentation", "transfer")
 
 
 def module(name: str) -> ModuleType:

@@ -1,0 +1,216 @@
+"""What the experiments on masks share: data, network, and scores under every criterion."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nbkit import checks, data, fcn, losses, metrics, rng, runs, train
+from nbkit.checks import VOID
+from nbkit.data.segmented import Segmented
+from nbkit.images import Images
+from nbkit.optim import one_thread
+
+EVALUATION_BATCH = 50
+PROXY_STEP = 4  # every fourth pixel either way is enough to rank epochs and posteriors
+MEASURES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelRun(runs.Run):
+    """One training on masks: data, network and schedule.
+
+    Parameters
+    ----------
+    dataset : str
+        ``scenes``, a name in the data cache (msrc, pets3, coco20, voc), or the path of a folder in
+        VOC layout.
+    images, objects : int
+        How many scenes are made, and the most objects in one; 0 for any other data set.
+    size : int
+        Side of the canvas in pixels.
+    network : {"narrow", "half", "alexnet"}
+        Trunk of ``fcn.FCN``.
+    dropout : float
+        After fc6 and fc7, in [0, 1).
+    epochs, batch_size : int
+    learning_rate : float
+        Peak of the one-cycle schedule.
+    """
+
+    dataset: str = "scenes"
+    images: int = 0
+    objects: int = 0
+    size: int = 64
+    network: str = "narrow"
+    dropout: float = 0.2
+    epochs: int = 20
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("images", "objects"):
+            if (self.dataset == "scenes") != (checks.count(name, getattr(self, name), least=0) > 0):
+                raise ValueError(
+                    f"scenes, and only they, need a number of {name}; got "
+                    f"dataset={self.dataset!r}, {name}={getattr(self, name)}"
+                )
+        checks.choice("network", self.network, fcn.TRUNKS)
+        checks.fraction("dropout", self.dropout, high_open=True)
+        for name in ("size", "epochs", "batch_size"):
+            checks.count(name, getattr(self, name))
+        checks.finite("learning_rate", self.learning_rate, above=0)
+
+    def data_fingerprint(self) -> str:
+        return data.segmented_fingerprint(self.dataset)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The masks of a training, and what selects.
+
+    Attributes
+    ----------
+    data : Segmented
+        The images that train and select, without validation images.
+    labels : (U,) int64 array
+        Observed labels of their units.
+    masks : (N, H, W) integer array
+        Observed labels, 255 for void.
+    true : (N, H, W) integer array
+        True labels.
+    held_out : (N,) bool array
+        Images kept for selection.
+    classes : int
+        K + 1.
+    prior : float
+        Share of positives among the pixels that are not void.
+    """
+
+    data: Segmented
+    labels: np.ndarray
+    masks: np.ndarray
+    true: np.ndarray
+    held_out: np.ndarray
+    classes: int
+
+    @property
+    def prior(self) -> float:
+        known = self.true != VOID
+        return float(((self.true > 0) & known).sum() / known.sum())
+
+
+def load(run: PixelRun) -> Segmented:
+    """Return the data set of a run."""
+    if run.dataset == "scenes":
+        return data.scenes(run.images, size=run.size, objects=(1, run.objects))
+    return data.folder(run.dataset, size=run.size)
+
+
+def hold_out(seed: int, size: int, share: float = 0.1) -> np.ndarray:
+    """Draw the images that are kept for selection, (size,) bool."""
+    order = rng.generator(seed, "held out").permutation(size)
+    held = np.zeros(size, dtype=bool)
+    held[order[: round(share * size)]] = True
+    return held
+
+
+def fit(
+    model: fcn.FCN,
+    run: PixelRun,
+    pixels: np.ndarray,
+    masks: np.ndarray,
+    loss: losses.Loss,
+    *,
+    epochs: int,
+    weight_ratio: float = 1.0,
+    device: str = "cpu",
+    **options,
+) -> train.History:
+    """Train on images and masks, shifted and mirrored alike; ``options`` go to ``train.fit``."""
+    return train.fit(
+        model,
+        Images(torch.from_numpy(np.ascontiguousarray(pixels)).to(device)),
+        torch.from_numpy(np.ascontiguousarray(masks))[None].to(device),
+        loss,
+        epochs=epochs,
+        batch_size=run.batch_size,
+        learning_rate=run.learning_rate,
+        schedule="one_cycle",
+        weight_ratio=torch.tensor([weight_ratio], device=device),
+        **options,
+    )
+
+
+@torch.no_grad()
+def predict(model: fcn.FCN, pixels: np.ndarray, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a network says of images as they are.
+
+    Parameters
+    ----------
+    model : fcn.FCN
+    pixels : (N, H, W, 3) uint8 array
+    step : int
+        Answer every ``step``-th pixel either way only.
+
+    Returns
+    -------
+    predicted : (N, h, w) uint8 array
+        The likeliest class.
+    positive : (N, h, w) float32 array
+        1 - p_0, the probability of any positive.
+    """
+    model.eval()
+    images = Images(torch.from_numpy(np.ascontiguousarray(pixels)).to(next(model.parameters()).device))
+    predicted, positive = [], []
+    with one_thread():
+        for start in range(0, len(pixels), EVALUATION_BATCH):
+            logits = model(images.plain(slice(start, start + EVALUATION_BATCH))[None])[0]
+            logits = logits[..., ::step, ::step].float()
+            predicted.append(logits.argmax(1).to(torch.uint8))
+            positive.append(1 - logits.softmax(1)[:, 0])
+    return tuple(torch.cat(parts).cpu().numpy() for parts in (predicted, positive))
+
+
+def confusions(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """Return the confusion matrix of each image, (N, C, C) int64, from (N, H, W) masks."""
+    flat = true.reshape(len(true), -1), predicted.reshape(len(predicted), -1)
+    return metrics.confusion_matrix(*flat, classes)
+
+
+def scores(confusion: np.ndarray) -> dict[str, float]:
+    """Return the four measures of one confusion matrix."""
+    return {name: float(value) for name, value in metrics.segmentation(confusion).items()}
+
+
+def with_intervals(per_image: np.ndarray, seed: int) -> dict[str, float]:
+    """Return the four measures with the 95 % interval of a bootstrap over the images."""
+    found = scores(per_image.sum(0))
+    for name in MEASURES:
+        low, high = metrics.bootstrap(per_image, name, rng=rng.generator(seed, "bootstrap", name))
+        found |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    return found
+
+
+def by_criterion(confusion: np.ndarray, selectors: dict[str, np.ndarray]) -> dict[str, dict]:
+    """Return the four measures at the epochs that the selection criteria keep.
+
+    Parameters
+    ----------
+    confusion : (E, C, C) array
+        Of the validation images after each epoch.
+    selectors : dict of (E,) arrays
+        What a criterion maximises. Besides them there are ``last``, ``last_3`` (the mean of the
+        last three epochs) and ``test``, which peeks at the validation images.
+    """
+    measured = metrics.segmentation(confusion)
+    last = len(confusion) - 1
+    picks = {"last": [last], "last_3": list(range(max(0, last - 2), last + 1))}
+    picks |= {name: [int(values.argmax())] for name, values in selectors.items()}
+    picks["test"] = [int(measured["mean_iu"].argmax())]
+    return {
+        criterion: {name: float(values[epochs].mean()) for name, values in measured.items()}
+        | {"epoch": epochs[-1] + 1}
+        for criterion, epochs in picks.items()
+    }

@@ -1,0 +1,307 @@
+"""The draft's Table 3: segmentation when instances are missing, so that class 0 is "unlabelled".
+
+Foreground against background on images of a single instance, as the draft's caption says; and what
+people really have: several instances, K categories, the hard ones missing.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from nbkit import checks, fcn, losses, metrics, noise, paths, rng, runs, train
+from nbkit.checks import VOID
+from nbkit.data.segmented import Segmented
+from nbkit.experiments import pixels
+from nbkit.experiments.pixels import Observed, PixelRun
+
+STACK_LIMIT = 1
+ANNOTATIONS = ("Complete", "P+N", "P+U", "P")
+SIZES = ("small", "medium", "large")
+BALANCES = ("none", "balanced", "half", "bayes")
+DROPOUT, MORE_DROPOUT = 0.2, 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentationRun(PixelRun):
+    """One network on masks of which instances are missing; see ``PixelRun`` for the rest.
+
+    Parameters
+    ----------
+    target : {"foreground", "categories"}
+        Any instance against background, or the K categories.
+    annotation : {"Complete", "P+N", "P+U", "P"}
+        Every instance; a share ``kept`` of the images, rightly labelled; all images, each instance
+        labelled with probability ``kept``; or that without its unlabelled pixels, which are void.
+    kept : float
+        In (0, 1].
+    hard : bool
+        Whether the small instances and those at the border are the missing ones, instead of any.
+    loss : str
+        As in ``losses.parse``; ``kept``, ``prior`` (share of the pixels) and ``num_classes`` are
+        the true ones unless the text says otherwise.
+    balance : {"none", "balanced", "half", "bayes"}
+        w_U / w_P: 1; labelled over unlabelled pixels of the training masks; half of that; or the
+        ratio at which the loss decides at 1/2. The number is kept with the result.
+    fade_in : bool
+    """
+
+    experiment: ClassVar[str] = "segmentation"
+    version: ClassVar[int] = 1
+    target: str = "foreground"
+    annotation: str = "P+U"
+    kept: float = 0.5
+    hard: bool = False
+    loss: str = "cross_entropy"
+    balance: str = "none"
+    fade_in: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.choice("target", self.target, ("foreground", "categories"))
+        checks.choice("annotation", self.annotation, ANNOTATIONS)
+        checks.fraction("kept", self.kept, low_open=True)
+        losses.parse(self.loss)
+        checks.choice("balance", self.balance, BALANCES)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of Table 3: what is annotated, and what is trained on it."""
+
+    annotation: str = "P+U"
+    loss: str = "cross_entropy"
+    balance: str = "none"
+    fade_in: bool = False
+    dropout: float = DROPOUT
+
+
+ROWS = {
+    "Complete": Row("Complete"),
+    "P+N": Row("P+N"),
+    "CrossEntropy": Row(),
+    "Weighted": Row(loss="weighted", balance="balanced"),
+    "Exponential": Row(loss="exponential", balance="balanced"),
+    "BootstrapHard": Row(loss="bootstrap_hard", balance="balanced"),
+    "DropoutReg": Row(dropout=MORE_DROPOUT),
+    "Weighted, Bayes r": Row(loss="weighted", balance="bayes"),
+    "Exponential, r = 1": Row(loss="exponential"),
+    "Exponential, Bayes r": Row(loss="exponential", balance="bayes"),
+    "Forward": Row(loss="forward"),
+    "nnPU": Row(loss="nnpu"),
+    "Ignore U": Row("P"),
+}
+DRAFT_ROWS = tuple(ROWS)[:7]
+
+
+def single(preset: str) -> dict[tuple[str, int], SegmentationRun]:
+    """Return the runs of Table 3 by (row, seed): one instance an image, half of them missing."""
+    size = runs.sizes(preset, "segmentation")
+    return _case(size, size["single"], ROWS, size["seeds"])
+
+
+def several(preset: str) -> dict[tuple[str, str, int], SegmentationRun]:
+    """Return the runs of what people really have by (case, row, seed).
+
+    ``several``: foreground, several instances an image; ``categories``: the same with K
+    categories; ``hard``: foreground, and the small instances and those at the border are missing.
+    """
+    size = runs.sizes(preset, "segmentation")
+    cases = {"several": {}, "categories": {"target": "categories"}, "hard": {"hard": True}}
+    rows = {name: ROWS[name] for name in size["several_rows"]}
+    return {
+        (case, *key): replace(run, **changes)
+        for case, changes in cases.items()
+        for key, run in _case(size, size["several"], rows, size["several_seeds"]).items()
+    }
+
+
+def _case(
+    size: dict, data: dict, rows: dict[str, Row], seeds: int
+) -> dict[tuple[str, int], SegmentationRun]:
+    return {
+        (name, seed): SegmentationRun(
+            **data,
+            **size["network"],
+            kept=1.0 if row.annotation == "Complete" else 0.5,
+            seed=seed,
+            **vars(row),
+        )
+        for seed in range(seeds)
+        for name, row in rows.items()
+    }
+
+
+def grid(preset: str) -> dict[tuple, SegmentationRun]:
+    """Return every run of a preset by (part, ...), in the order in which they are worth having."""
+    parts = {"single": single, "several": several}
+    return {
+        (part, *name): run for part, make in parts.items() for name, run in make(preset).items()
+    }
+
+
+def annotate(run: SegmentationRun) -> Observed:
+    """Draw the masks that a run is given, from its seed."""
+    whole = pixels.load(run)
+    train_set = whole.select(~whole.validation)
+    true = _labels(run, train_set)
+    classes = 2 if run.target == "foreground" else len(whole.classes)
+    draw, observed = rng.generator(run.seed, "annotation"), true
+    if run.annotation in ("P+U", "P"):
+        difficulty = train_set.difficulty() if run.hard else None
+        observed = noise.missing(true, 1 - run.kept, rng=draw, difficulty=difficulty).labels
+    masks, whole_masks = train_set.masks(observed), train_set.masks(true)
+    if run.annotation == "P+N":
+        masks[draw.random(len(masks)) >= run.kept] = VOID
+    if run.annotation == "P":
+        masks[masks == 0] = VOID
+    held_out = pixels.hold_out(run.seed, len(masks))
+    return Observed(train_set, observed, masks, whole_masks, held_out, classes)
+
+
+def weight_ratio(run: SegmentationRun, masks: np.ndarray) -> float:
+    """Return w_U / w_P of a run, given the masks it trains on."""
+    if run.balance == "none" or issubclass(losses.LOSSES[losses.parse(run.loss)[0]], losses.PURisk):
+        return 1.0
+    if run.balance == "bayes":
+        return losses.bayes_ratio(losses.parse(run.loss)[0], run.kept)
+    unlabelled = (masks == 0).sum()
+    ratio = float(((masks > 0) & (masks != VOID)).sum() / max(unlabelled, 1))
+    return ratio / 2 if run.balance == "half" else ratio
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A trained network with what it was given."""
+
+    model: fcn.FCN
+    observed: Observed
+    history: train.History
+    weight_ratio: float
+
+
+def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = None) -> Segmenter:
+    """Train a run, scoring every epoch."""
+    observed = annotate(run)
+    used = ~observed.held_out & (observed.masks != VOID).any((1, 2))  # void images teach nothing
+    validation = pixels.load(run)
+    validation = validation.select(validation.validation)
+    model = fcn.FCN(observed.classes, [run.seed], trunk=run.network, dropout=run.dropout).to(device)
+    loss = losses.build(
+        run.loss, kept=run.kept, prior=observed.prior, num_classes=observed.classes
+    )
+    loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
+    ratio = weight_ratio(run, observed.masks[used])
+
+    def score(epoch: int) -> dict[str, np.ndarray]:
+        return _scores(run, model, observed, validation)
+
+    history = pixels.fit(
+        model,
+        run,
+        observed.data.images[used],
+        observed.masks[used],
+        loss,
+        epochs=run.epochs,
+        weight_ratio=ratio,
+        device=device,
+        on_epoch=score,
+        checkpoint=checkpoint,
+    )
+    return Segmenter(model, observed, history, ratio)
+
+
+def _scores(
+    run: SegmentationRun, model: fcn.FCN, observed: Observed, validation: Segmented
+) -> dict[str, torch.Tensor]:
+    """What the selection criteria need to know of an epoch."""
+    true = validation.masks(_labels(run, validation))
+    predicted, _ = pixels.predict(model, validation.images)
+    held, step = observed.held_out, pixels.PROXY_STEP
+    guess, _ = pixels.predict(model, observed.data.images[held], step)
+    clean, seen = (m[held][:, ::step, ::step] for m in (observed.true, observed.masks))
+    oracle = pixels.confusions(clean, guess, observed.classes).sum(0)
+    proxy = metrics.proxy_accuracy(guess.ravel(), seen.ravel(), observed.prior)
+    return {
+        "confusion": torch.from_numpy(pixels.confusions(true, predicted, observed.classes).sum(0)),
+        "oracle": torch.tensor(pixels.scores(oracle)["mean_iu"]),
+        "proxy_accuracy": torch.tensor(float(proxy)),
+    }
+
+
+def recovery(run: SegmentationRun, trained: Segmenter) -> dict[str, float]:
+    """Return how well the posterior finds the missing instances again among the unlabelled pixels.
+
+    Returns
+    -------
+    dict
+        Average precision of the pixels of the missing instances against the true background, for
+        all of them (``found``) and by the instance's size (``found_small``, ``found_medium``,
+        ``found_large``: thirds of the missing instances); empty if none is missing.
+    """
+    observed, data = trained.observed, trained.observed.data
+    gone = (observed.labels == 0) & (_labels(run, data) > 0)
+    if not gone.any():
+        return {}
+    _, positive = pixels.predict(trained.model, data.images, pixels.PROXY_STEP)
+    cut = np.quantile(data.areas()[gone], [1 / 3, 2 / 3])
+    third = np.searchsorted(cut, data.areas())
+    groups = {"found": gone}
+    groups |= {f"found_{size}": gone & (third == i) for i, size in enumerate(SIZES)}
+    background = _grid(observed.true) == 0
+    found = {}
+    for name, units in groups.items():
+        hit = _grid(data.masks(np.where(units, 1, 0))) == 1
+        either = hit | background
+        if hit.any():
+            found[name] = float(metrics.average_precision(positive[either], hit[either]))
+    return found
+
+
+def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]:
+    """Train a run and score it under every selection criterion; see ``experiments.compute``."""
+    (run,) = stack
+    trained = fit(run, device, paths.checkpoint(run.key))
+    observed, history = trained.observed, trained.history
+    series = {
+        name: torch.stack([epoch[name] for epoch in history.epochs]).numpy()
+        for name in ("confusion", "oracle", "proxy_accuracy")
+    }
+    selectors = {name: series[name] for name in ("proxy_accuracy", "oracle")}
+    scored = pixels.by_criterion(series["confusion"], selectors)
+    detected = metrics.detection(series["confusion"][-1])
+    validation = pixels.load(run)
+    validation = validation.select(validation.validation)
+    predicted, _ = pixels.predict(trained.model, validation.images)
+    true = validation.masks(_labels(run, validation))
+    per_image = pixels.confusions(true, predicted, observed.classes)
+    scored["last"] |= pixels.with_intervals(per_image, run.seed) | recovery(run, trained)
+    scored["last"] |= {name: float(value) for name, value in detected.items()}
+    measured = metrics.segmentation(series["confusion"])
+    return [
+        {
+            "metrics": scored,
+            "curves": {
+                "loss": [float(loss[0]) for loss in history.losses],
+                **{name: np.round(values, 4) for name, values in selectors.items()},
+                "mean_iu": np.round(measured["mean_iu"], 4),
+            },
+            "confusion": series["confusion"][-1],
+            "weight_ratio": trained.weight_ratio,
+            "prior": observed.prior,
+            "transition": noise.transition_matrix(
+                _labels(run, observed.data), observed.labels, observed.classes
+            ),
+        }
+    ]
+
+
+def _labels(run: SegmentationRun, data: Segmented) -> np.ndarray:
+    """The true classes of the units in the sense of the run's target."""
+    return np.minimum(data.unit_labels, 1) if run.target == "foreground" else data.unit_labels
+
+
+def _grid(masks: np.ndarray) -> np.ndarray:
+    return masks[:, :: pixels.PROXY_STEP, :: pixels.PROXY_STEP]
