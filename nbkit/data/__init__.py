@@ -6,6 +6,7 @@ from nbkit.data.fetch import DataError
 from nbkit.data.scenes import scenes
 from nbkit.data.segmented import Segmented, fold, paint
 from nbkit.data.toys import Gaussians, gaussians, moons
+from nbkit.data.voc import folder
 
 __all__ = [
     "DataError",
@@ -14,6 +15,7 @@ __all__ = [
     "cifar",
     "digits",
     "fold",
+    "folder",
     "gaussians",
     "moons",
     "paint",
