@@ -178,8 +178,9 @@ def fold(data: Segmented, index: int, folds: int) -> tuple[Segmented, Segmented]
     Returns
     -------
     source : Segmented
-        The images with an object of another class and no object of the fold's classes; the classes
-        that are left are numbered 1, 2, ...
+        The images with an object of another class and no object of the fold's classes. The classes
+        that still have a training instance are numbered 1, 2, ...; one that is only seen beside the
+        fold's classes is left out, as a face without its body may be.
     target : Segmented
         The images with an object of the fold's classes, which are numbered 1, 2, ...; every
         other object is a distractor.
@@ -188,7 +189,8 @@ def fold(data: Segmented, index: int, folds: int) -> tuple[Segmented, Segmented]
     Raises
     ------
     ValueError
-        If no image contains the fold, or a class has no training instance left.
+        If no image contains the fold, or none is left without it, or a class of the fold has no
+        training instance.
     """
     number = len(data.classes) - 1
     if checks.count("folds", folds, least=2) > number:
@@ -206,10 +208,11 @@ def fold(data: Segmented, index: int, folds: int) -> tuple[Segmented, Segmented]
         if not found.any():
             names = ", ".join(data.classes[k] for k in classes)
             raise ValueError(f"{where}: no image is left with {names}; {way}")
-    return (
-        _only(data.select(has_rest & ~has_held), rest, f"{where}, pre-training"),
-        _only(data.select(has_held), held, f"{where}, held out"),
-    )
+    source, target = data.select(has_rest & ~has_held), data.select(has_held)
+    left = np.intersect1d(rest, source.unit_labels[~source.unit_validation])
+    if not left.size:
+        raise ValueError(f"{where}: no training image is left without it; choose more folds")
+    return _only(source, left), trained(_only(target, held), where)
 
 
 def trained(data: Segmented, where: str | None = None) -> Segmented:
@@ -299,11 +302,11 @@ def _contains(data: Segmented, classes: np.ndarray) -> np.ndarray:
     return found
 
 
-def _only(data: Segmented, classes: np.ndarray, where: str) -> Segmented:
+def _only(data: Segmented, classes: np.ndarray) -> Segmented:
     mapping = np.zeros(len(data.classes), dtype=np.int64)
     mapping[classes] = np.arange(1, classes.size + 1)
     names = (data.classes[0], *(data.classes[k] for k in classes))
-    return trained(data.relabel(mapping, names), where)
+    return data.relabel(mapping, names)
 
 
 def _edge_ids(ids: np.ndarray) -> np.ndarray:
