@@ -4,7 +4,8 @@ The draft's section 3 names three errors, and they are the verbs here: ``missing
 draft's inexhaustive annotation), ``misannotated`` (0 -> k) and ``misclassified`` (i -> j). The
 fourth, ``subsample``, annotates fewer units but each correctly (the draft's 50 % (P+N)). Every verb
 takes a vector of unit labels, 0 for background, 1..K for the categories and 255 for void, and
-draws its flips once: the result is the data set that a network is then trained on.
+draws its flips once: the result is the data set that a network is then trained on. ``paint`` turns
+labelled instances back into a mask.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from nbkit import checks
 from nbkit.checks import VOID
+from nbkit.data.segmented import paint as paint
 
 
 @dataclass(frozen=True)
@@ -197,47 +199,6 @@ def subsample(labels: np.ndarray, kept: float, *, rng: np.random.Generator) -> N
     if gone.size:
         raise ValueError(f"kept {kept:g} left class(es) {gone.tolist()} empty; keep more units")
     return _noisy(before, after, _classes(before))
-
-
-def paint(labels: np.ndarray, instances: np.ndarray) -> np.ndarray:
-    """Turn labelled instances back into a mask.
-
-    Parameters
-    ----------
-    labels : (n,) integer array
-        Label of instance 1..n (``labels[i]`` belongs to id i + 1); 255 makes an instance void.
-    instances : (H, W) integer array
-        Instance ids 1..n, 0 where there is none, 255 for void.
-
-    Returns
-    -------
-    (H, W) uint8 array
-        0 for background, the label of the instance, 255 where ``instances`` is void.
-
-    Raises
-    ------
-    ValueError
-        If an id has no label.
-    """
-    labels, instances = checks.labels(labels), np.asarray(instances)
-    if instances.ndim != 2 or not instances.size or instances.dtype.kind not in "iu":
-        raise ValueError(
-            f"instances must be an (H, W) integer map, got {instances.dtype} {instances.shape}"
-        )
-    table = np.full(VOID + 1, -1, dtype=np.int64)
-    table[0], table[VOID] = 0, VOID
-    if labels.size >= VOID:
-        raise ValueError(f"at most {VOID - 1} instances an image, got {labels.size}")
-    table[1 : labels.size + 1] = labels
-    if instances.min() < 0 or instances.max() > VOID:
-        raise ValueError(
-            f"instances must hold ids 0..{VOID}, got {instances.min()}..{instances.max()}"
-        )
-    mask = table[instances]
-    if (mask < 0).any():
-        stray = np.unique(instances[mask < 0])[:5].tolist()
-        raise ValueError(f"instance ids {stray} have no label: {labels.size} labels were given")
-    return mask.astype(np.uint8)
 
 
 def _noisy(before: np.ndarray, after: np.ndarray, num_classes: int) -> Noisy:

@@ -3,6 +3,22 @@
 from nbkit.data.cifar import cifar, vehicles
 from nbkit.data.digits import digits
 from nbkit.data.fetch import DataError
+from nbkit.data.scenes import scenes
+from nbkit.data.segmented import Segmented, fold, paint
 from nbkit.data.toys import Gaussians, gaussians, moons
+from nbkit.data.voc import folder
 
-__all__ = ["DataError", "Gaussians", "cifar", "digits", "gaussians", "moons", "vehicles"]
+__all__ = [
+    "DataError",
+    "Gaussians",
+    "Segmented",
+    "cifar",
+    "digits",
+    "fold",
+    "folder",
+    "gaussians",
+    "moons",
+    "paint",
+    "scenes",
+    "vehicles",
+]
