@@ -7,12 +7,14 @@ import torch
 
 from nbkit import checks, data, fcn, losses, metrics, rng, runs, train
 from nbkit.checks import VOID
+from nbkit.data import scenes, voc
 from nbkit.data.segmented import Segmented
 from nbkit.images import Images
 from nbkit.optim import one_thread
 
 EVALUATION_BATCH = 50
 PROXY_STEP = 4  # every fourth pixel either way is enough to rank epochs and posteriors
+BALANCES = ("none", "balanced", "half", "bayes")
 MEASURES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
 
 
@@ -63,7 +65,9 @@ class PixelRun(runs.Run):
         checks.finite("learning_rate", self.learning_rate, above=0)
 
     def data_fingerprint(self) -> str:
-        return data.segmented_fingerprint(self.dataset)
+        if self.dataset == "scenes":
+            return scenes.fingerprint(self.images, size=self.size, objects=(1, self.objects))
+        return voc.fingerprint(self.dataset, self.size)
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,6 @@ class Observed:
         Images kept for selection.
     classes : int
         K + 1.
-    prior : float
-        Share of positives among the pixels that are not void.
     """
 
     data: Segmented
@@ -94,11 +96,6 @@ class Observed:
     true: np.ndarray
     held_out: np.ndarray
     classes: int
-
-    @property
-    def prior(self) -> float:
-        known = self.true != VOID
-        return float(((self.true > 0) & known).sum() / known.sum())
 
 
 def load(run: PixelRun) -> Segmented:
@@ -119,26 +116,40 @@ def hold_out(seed: int, size: int, share: float = 0.1) -> np.ndarray:
 def fit(
     model: fcn.FCN,
     run: PixelRun,
-    pixels: np.ndarray,
-    masks: np.ndarray,
+    pictures: np.ndarray,
+    labels: np.ndarray | None,
     loss: losses.Loss,
     *,
     epochs: int,
-    weight_ratio: float = 1.0,
+    weight_ratio: float | None = None,
     device: str = "cpu",
     **options,
 ) -> train.History:
-    """Train on images and masks, shifted and mirrored alike; ``options`` go to ``train.fit``."""
+    """Train a network on pictures and their masks, shifted and mirrored alike.
+
+    Parameters
+    ----------
+    model : fcn.FCN
+    run : PixelRun
+    pictures : (N, H, W, 3) uint8 array
+    labels : (N, H, W) masks, (N, K) image-level labels, or None for a reconstruction
+    loss : Loss
+    epochs : int
+    weight_ratio : float, optional
+    device : str
+    **options
+        Of ``train.fit``.
+    """
     return train.fit(
         model,
-        Images(torch.from_numpy(np.ascontiguousarray(pixels)).to(device)),
-        torch.from_numpy(np.ascontiguousarray(masks))[None].to(device),
+        Images(torch.from_numpy(pictures).to(device)),
+        None if labels is None else torch.from_numpy(labels)[None].to(device),
         loss,
         epochs=epochs,
         batch_size=run.batch_size,
         learning_rate=run.learning_rate,
         schedule="one_cycle",
-        weight_ratio=torch.tensor([weight_ratio], device=device),
+        weight_ratio=None if weight_ratio is None else torch.tensor([weight_ratio], device=device),
         **options,
     )
 
@@ -162,7 +173,7 @@ def predict(model: fcn.FCN, pixels: np.ndarray, step: int = 1) -> tuple[np.ndarr
         1 - p_0, the probability of any positive.
     """
     model.eval()
-    images = Images(torch.from_numpy(np.ascontiguousarray(pixels)).to(next(model.parameters()).device))
+    images = Images(torch.from_numpy(pixels).to(next(model.parameters()).device))
     predicted, positive = [], []
     with one_thread():
         for start in range(0, len(pixels), EVALUATION_BATCH):
@@ -171,6 +182,36 @@ def predict(model: fcn.FCN, pixels: np.ndarray, step: int = 1) -> tuple[np.ndarr
             predicted.append(logits.argmax(1).to(torch.uint8))
             positive.append(1 - logits.softmax(1)[:, 0])
     return tuple(torch.cat(parts).cpu().numpy() for parts in (predicted, positive))
+
+
+def prior(masks: np.ndarray) -> float:
+    """Return the share of positives among the pixels that are not void."""
+    return float((masks[masks != VOID] > 0).mean())
+
+
+def weight_ratio(loss: str, balance: str, kept: float, masks: np.ndarray) -> float | None:
+    """Return w_U / w_P of a rule of balance, given the masks of a training.
+
+    Parameters
+    ----------
+    loss : str
+        As in ``losses.parse``. A PU risk is balanced by its prior and gets none.
+    balance : {"none", "balanced", "half", "bayes"}
+        1; labelled over unlabelled pixels; half of that; the ratio at which the loss decides
+        at 1/2.
+    kept : float
+    masks : (N, H, W) integer array
+        Observed labels.
+    """
+    name, _ = losses.parse(loss)
+    if issubclass(losses.LOSSES[name], losses.PURisk):
+        return None
+    if balance == "bayes":
+        return losses.bayes_ratio(name, kept)
+    if balance == "none":
+        return 1.0
+    ratio = float(((masks > 0) & (masks != VOID)).sum() / (masks == 0).sum())
+    return ratio / 2 if balance == "half" else ratio
 
 
 def confusions(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

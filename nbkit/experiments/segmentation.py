@@ -20,7 +20,6 @@ from nbkit.experiments.pixels import Observed, PixelRun
 STACK_LIMIT = 1
 ANNOTATIONS = ("Complete", "P+N", "P+U", "P")
 SIZES = ("small", "medium", "large")
-BALANCES = ("none", "balanced", "half", "bayes")
 DROPOUT, MORE_DROPOUT = 0.2, 0.5
 
 
@@ -43,8 +42,7 @@ class SegmentationRun(PixelRun):
         As in ``losses.parse``; ``kept``, ``prior`` (share of the pixels) and ``num_classes`` are
         the true ones unless the text says otherwise.
     balance : {"none", "balanced", "half", "bayes"}
-        w_U / w_P: 1; labelled over unlabelled pixels of the training masks; half of that; or the
-        ratio at which the loss decides at 1/2. The number is kept with the result.
+        See ``pixels.weight_ratio``. The number is kept with the result.
     fade_in : bool
     """
 
@@ -64,7 +62,7 @@ class SegmentationRun(PixelRun):
         checks.choice("annotation", self.annotation, ANNOTATIONS)
         checks.fraction("kept", self.kept, low_open=True)
         losses.parse(self.loss)
-        checks.choice("balance", self.balance, BALANCES)
+        checks.choice("balance", self.balance, pixels.BALANCES)
 
 
 @dataclass(frozen=True)
@@ -161,17 +159,6 @@ def annotate(run: SegmentationRun) -> Observed:
     return Observed(train_set, observed, masks, whole_masks, held_out, classes)
 
 
-def weight_ratio(run: SegmentationRun, masks: np.ndarray) -> float:
-    """Return w_U / w_P of a run, given the masks it trains on."""
-    if run.balance == "none" or issubclass(losses.LOSSES[losses.parse(run.loss)[0]], losses.PURisk):
-        return 1.0
-    if run.balance == "bayes":
-        return losses.bayes_ratio(losses.parse(run.loss)[0], run.kept)
-    unlabelled = (masks == 0).sum()
-    ratio = float(((masks > 0) & (masks != VOID)).sum() / max(unlabelled, 1))
-    return ratio / 2 if run.balance == "half" else ratio
-
-
 @dataclass(frozen=True)
 class Segmenter:
     """A trained network with what it was given."""
@@ -179,7 +166,7 @@ class Segmenter:
     model: fcn.FCN
     observed: Observed
     history: train.History
-    weight_ratio: float
+    weight_ratio: float | None
 
 
 def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = None) -> Segmenter:
@@ -190,10 +177,10 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
     validation = validation.select(validation.validation)
     model = fcn.FCN(observed.classes, [run.seed], trunk=run.network, dropout=run.dropout).to(device)
     loss = losses.build(
-        run.loss, kept=run.kept, prior=observed.prior, num_classes=observed.classes
+        run.loss, kept=run.kept, prior=pixels.prior(observed.true), num_classes=observed.classes
     )
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
-    ratio = weight_ratio(run, observed.masks[used])
+    ratio = pixels.weight_ratio(run.loss, run.balance, run.kept, observed.masks[used])
 
     def score(epoch: int) -> dict[str, np.ndarray]:
         return _scores(run, model, observed, validation)
@@ -223,7 +210,7 @@ def _scores(
     guess, _ = pixels.predict(model, observed.data.images[held], step)
     clean, seen = (m[held][:, ::step, ::step] for m in (observed.true, observed.masks))
     oracle = pixels.confusions(clean, guess, observed.classes).sum(0)
-    proxy = metrics.proxy_accuracy(guess.ravel(), seen.ravel(), observed.prior)
+    proxy = metrics.proxy_accuracy(guess.ravel(), seen.ravel(), pixels.prior(observed.true))
     return {
         "confusion": torch.from_numpy(pixels.confusions(true, predicted, observed.classes).sum(0)),
         "oracle": torch.tensor(pixels.scores(oracle)["mean_iu"]),
@@ -290,7 +277,7 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
             },
             "confusion": series["confusion"][-1],
             "weight_ratio": trained.weight_ratio,
-            "prior": observed.prior,
+            "prior": pixels.prior(observed.true),
             "transition": noise.transition_matrix(
                 _labels(run, observed.data), observed.labels, observed.classes
             ),

@@ -5,14 +5,15 @@ a chosen way; its trunk is copied, and the network learns the classes of the fol
 How well it then does is what its features were worth.
 """
 
-from collections.abc import Iterable
+import functools
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from nbkit import annotations, checks, fcn, losses, metrics, paths, rng, runs
+from nbkit import annotations, checks, fcn, losses, metrics, paths, rng, runs, train
+from nbkit.checks import VOID
 from nbkit.data.segmented import Segmented, fold
 from nbkit.experiments import pixels
 from nbkit.experiments.pixels import PixelRun
@@ -294,24 +295,30 @@ def pretrain(run: TransferRun, device: str = "cpu") -> Source:
     )
     if run.source == "autoencoder":
         model = network(2, head="reconstruction").to(device)
-        fit(model, pictures=chosen.images, masks=None, loss=fcn.SquaredError())
+        fit(model, pictures=chosen.images, labels=None, loss=fcn.SquaredError())
         return Source(model.state_dict(), {})
     if run.source == "image_labels":
         model = network(len(chosen.classes), head="image").to(device)
-        fit(model, pictures=chosen.images, masks=present(chosen), loss=losses.create("cross_entropy"))
+        fit(model, pictures=chosen.images, labels=present(chosen), loss=losses.create("cross_entropy"))
         return Source(model.state_dict(), {})
     noisy = annotations.annotate(
         chosen, run.source, seed=run.seed, groups=run.groups, verb=run.verb, rate=run.rate,
         hard=run.hard,
     )
     masks = chosen.masks(noisy.labels)
-    prior = float((masks_true := chosen.masks())[masks_true != VOID].astype(bool).mean())
+    prior = pixels.prior(chosen.masks())
     model = network(noisy.classes).to(device)
     kept = 1 - run.rate if run.verb == "missing" else 1.0
     loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.classes).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, kept, masks)
-    fit(model, pictures=chosen.images, masks=masks, loss=loss, weight_ratio=ratio)
+    fit(model, pictures=chosen.images, labels=masks, loss=loss, weight_ratio=ratio)
     return Source(model.state_dict(), {}, noisy.transition, noisy.pixel_transition)
+
+
+def _source_key(run: TransferRun) -> str:
+    """What names the checkpoint of a pre-training."""
+    first = replace(run, layers=0, frozen=False, target_images=0, epochs=1)
+    return f"{first.key}-source"
 
 
 def present(data: Segmented) -> np.ndarray:
@@ -337,7 +344,7 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
     classes = len(whole.classes)
     model = fcn.FCN(classes, [run.seed], trunk=run.network, dropout=run.dropout)
     state = source.state or model.state_dict()
-    fcn.transfer(model, state, layers_of(run), freeze=run.frozen)
+    fcn.transfer(model, state, run.layers, freeze=run.frozen)
     model = model.to(device)
     true = validation.masks()
 
