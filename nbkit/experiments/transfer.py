@@ -21,11 +21,14 @@ from nbkit.experiments.pixels import PixelRun
 STACK_LIMIT = 20  # fine-tunings of one pre-trained network
 VERBS = ("none", "missing", "misclassified", "misannotated")
 UNTRAINED = ("scratch", "imagenet")
+# SingleCategory by section 3 of the draft: all other objects are taken for the target category.
+# Its labels are then those of PixelObjectness, and one run stands under both names.
 TABLE = {
     "ImageNetModel": "imagenet",
     "CompleteCategory": "complete",
-    "SingleCategory": "one_category",
+    "SingleCategory": "objectness",
     "PixelObjectness": "objectness",
+    "OneCategory": "one_category",
     "RandomCategory": "random",
     "Autoencoder": "autoencoder",
     "ImageLabels": "image_labels",

@@ -1,0 +1,203 @@
+"""Runs on masks: what they train on, what they store, and that validation images stay out."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from nbkit import fcn, losses, runs, sweep, train
+from nbkit.checks import VOID
+from nbkit.experiments import pixels, segmentation, transfer
+from nbkit.experiments.segmentation import SegmentationRun
+from nbkit.experiments.transfer import TransferRun
+
+SCENES = {"dataset": "scenes", "images": 60, "objects": 3, "epochs": 2}
+TRANSFER = SCENES | {"images": 120, "source_epochs": 1, "folds": 4}
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    """Nothing is written elsewhere."""
+    for name in ("data", "runs", "results"):
+        monkeypatch.setenv(f"NBKIT_{name.upper()}", str(tmp_path / name))
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def trainings(monkeypatch, compute):
+    """The pictures and labels that every call of the training loop is given."""
+    seen, original = [], train.fit
+
+    def fit(model, inputs, targets, *args, **options):
+        seen.append((inputs.pixels.numpy(), None if targets is None else targets[0].numpy()))
+        return original(model, inputs, targets, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit", fit)
+        outcome = compute()
+    return seen, outcome
+
+
+def rows_of(pictures):
+    return {picture.tobytes() for picture in pictures}
+
+
+@pytest.mark.parametrize("annotation", segmentation.ANNOTATIONS)
+def test_whole_instances_are_labelled_or_not(annotation):
+    run = SegmentationRun(**SCENES, annotation=annotation, target="categories")
+    observed = segmentation.annotate(run)
+    ids, true = observed.data.instances, observed.data.masks()
+    for image in range(len(ids)):
+        for unit in set(np.unique(ids[image])) - {0, VOID}:
+            inside = ids[image] == unit
+            assert len(np.unique(observed.masks[image][inside])) == 1
+    assert (observed.masks[true == VOID] == VOID).all()
+    changed = (observed.masks != true) & (true > 0) & (true != VOID)
+    assert changed.any() == (annotation != "Complete")
+    if annotation == "P+U":
+        assert (observed.masks[changed] == 0).all()
+    if annotation == "P":
+        assert not (observed.masks == 0).any()
+    if annotation == "P+N":
+        whole = (observed.masks == true).all((1, 2)) | (observed.masks == VOID).all((1, 2))
+        assert whole.all()
+
+
+def test_the_hard_ones_are_smaller():
+    run = SegmentationRun(**SCENES | {"images": 200}, hard=True)
+    observed = segmentation.annotate(run)
+    areas, units = observed.data.areas(), observed.data.unit_labels > 0
+    gone = units & (observed.labels == 0)
+    assert np.median(areas[gone]) < np.median(areas[units & ~gone]) / 1.5
+
+
+def test_a_run_sees_no_validation_image_and_none_that_is_held_out(monkeypatch):
+    run = SegmentationRun(**SCENES)
+    seen, trained = trainings(monkeypatch, lambda: segmentation.fit(run))
+    ((pictures, labels),) = seen
+    whole = pixels.load(run)
+    held = trained.observed.data.images[trained.observed.held_out]
+    assert len(pictures) == len(labels) == (~whole.validation).sum() - len(held)
+    assert not rows_of(pictures) & (rows_of(whole.images[whole.validation]) | rows_of(held))
+
+
+def test_validation_labels_reach_no_weight(monkeypatch):
+    run = SegmentationRun(**SCENES)
+    honest = segmentation.fit(run)
+    whole = pixels.load(run)
+    swapped = np.where(
+        whole.unit_validation & (whole.unit_labels > 0), 0, whole.unit_labels
+    )
+    wrong = dataclasses.replace(whole, unit_labels=swapped)
+    monkeypatch.setattr(pixels, "load", lambda run: wrong)
+    other = segmentation.fit(run)
+    assert torch.equal(weights(honest.model), weights(other.model))
+    assert not torch.equal(
+        honest.history.epochs[-1]["confusion"], other.history.epochs[-1]["confusion"]
+    )
+
+
+def test_transfer_shares_no_image_between_pre_training_fine_tuning_and_validation(monkeypatch):
+    run = TransferRun(**TRANSFER)
+    seen, _ = trainings(monkeypatch, lambda: transfer.compute([run], "cpu"))
+    source, target = (rows_of(pictures) for pictures, _ in seen)
+    whole = pixels.load(run)
+    assert not source & target
+    assert not (source | target) & rows_of(whole.images[whole.validation])
+
+
+def test_runs_of_one_pre_training_do_it_once(monkeypatch):
+    stack = [TransferRun(**TRANSFER, layers=n) for n in (1, 7)]
+    assert stack[0].stack() == stack[1].stack()
+    seen, results = trainings(monkeypatch, lambda: transfer.compute(stack, "cpu"))
+    assert len(seen) == 3
+    alone = transfer.compute(stack[1:], "cpu")
+    assert results[1]["curves"]["loss"] == alone[0]["curves"]["loss"]
+
+
+@pytest.mark.parametrize("count", [0, 3, 7])
+def test_copied_layers_are_the_source_s_and_frozen_ones_stay(count, monkeypatch):
+    run = TransferRun(**TRANSFER, layers=count, frozen=True)
+    source = transfer.pretrain(run)
+    model, _ = transfer.finetune(run, source)
+    for i, name in enumerate(fcn.TRUNK_LAYERS.values()):
+        after, before = (state[f"{name}.weight"] for state in (model.state_dict(), source.state))
+        assert torch.equal(after, before) == (i < count)
+
+
+@pytest.mark.parametrize(
+    "source", ["objectness", "one_category", "random", "autoencoder", "image_labels", "scratch"]
+)
+def test_every_initialisation_gives_a_result(source):
+    run = TransferRun(**TRANSFER, source=source)
+    report = sweep.compute([run], engine="inline")
+    assert not report.failed
+    frame = runs.Store().frame([run]).set_index("criterion")
+    assert set(pixels.MEASURES) <= set(frame)
+    low, value, high = frame.loc["last", ["mean_iu_low", "mean_iu", "mean_iu_high"]]
+    assert low <= value <= high
+
+
+def test_segmentation_stores_scores_criteria_and_what_it_found_again():
+    run = SegmentationRun(**SCENES | {"images": 90})
+    report = sweep.compute([run], engine="inline")
+    assert not report.failed
+    record = runs.Store().load(run)
+    assert set(record["metrics"]) == {"last", "last_3", "proxy_accuracy", "oracle", "test"}
+    assert {"found", "found_small", "detection_recall"} <= set(record["metrics"]["last"])
+    last = pixels.scores(np.array(record["confusion"]))
+    for name, value in last.items():
+        assert record["metrics"]["last"][name] == pytest.approx(value, rel=1e-5)
+
+
+def test_balanced_weights_are_labelled_over_unlabelled_pixels():
+    masks = np.array([[[0, 0, 0, 1], [2, VOID, 0, 0]]])
+    assert pixels.weight_ratio("weighted", "balanced", 0.5, masks) == pytest.approx(2 / 5)
+    assert pixels.weight_ratio("weighted", "half", 0.5, masks) == pytest.approx(1 / 5)
+    assert pixels.weight_ratio("weighted", "bayes", 0.5, masks) == losses.bayes_ratio(
+        "weighted", 0.5
+    )
+    assert pixels.weight_ratio("nnpu", "balanced", 0.5, masks) is None
+
+
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "small"])
+@pytest.mark.parametrize("experiment", [segmentation, transfer])
+def test_every_preset_lists_its_runs_without_the_photos(experiment, preset):
+    grid = experiment.grid(preset)
+    assert len({run.key for run in grid.values()}) > 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"dataset": "msrc"}, "scenes, and only they"),
+        ({"images": 0}, "scenes, and only they"),
+        ({"network": "vgg"}, "network"),
+        ({"kept": 0.0}, "kept"),
+        ({"annotation": "some"}, "annotation"),
+        ({"balance": "equal"}, "balance"),
+        ({"target": "edges"}, "target"),
+        ({"loss": "hinge"}, "loss"),
+    ],
+)
+def test_a_wrong_parameter_is_named(changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        SegmentationRun(**SCENES | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"source": "vgg"}, "source"),
+        ({"fold": 5}, "fold must be in 1..4"),
+        ({"layers": 8}, "layers"),
+        ({"verb": "missing"}, "do not go together"),
+        ({"rate": 0.5}, "do not go together"),
+    ],
+)
+def test_a_wrong_transfer_is_named(changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        TransferRun(**TRANSFER | changes)
