@@ -59,8 +59,19 @@ def transition_matrix(before: np.ndarray, after: np.ndarray, num_classes: int) -
     both = (before != VOID) & (after != VOID)
     pairs = before[both].astype(np.int64) * num_classes + after[both]
     counts = np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return row_stochastic(counts)
+
+
+def row_stochastic(counts: np.ndarray) -> np.ndarray:
+    """Divide a table of counts, (C, C') by true and observed class, by the sums of its rows.
+
+    An empty row becomes that of the identity, or, if there is no observed class of its number, says
+    class 0.
+    """
+    same = np.eye(*counts.shape)
+    same[counts.shape[1] :, 0] = 1
     totals = counts.sum(axis=1, keepdims=True)
-    return np.where(totals > 0, counts / np.maximum(totals, 1), np.eye(num_classes))
+    return np.where(totals > 0, counts / np.where(totals > 0, totals, 1), same)
 
 
 def missing(

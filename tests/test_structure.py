@@ -17,6 +17,7 @@ LAYERS = [
     {"data"},
     {"rng"},
     {"noise"},
+    {"annotations"},
     {"losses"},
     {"images", "models", "optim"},
     {"batches"},
@@ -87,7 +88,7 @@ def test_no_modules_import_each_other_in_a_circle():
 
 
 CORE = [path for path in MODULES if LEVEL[part(path)] <= LEVEL["sweep"]]
-ALLOWED = {"torch", "numpy", "pandas", "sklearn", "scipy", "filelock", "dask", "nbkit"}
+ALLOWED = {"torch", "numpy", "pandas", "sklearn", "scipy", "PIL", "filelock", "dask", "nbkit"}
 
 
 @pytest.mark.parametrize("path", CORE, ids=name_of)

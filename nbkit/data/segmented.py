@@ -38,6 +38,9 @@ class Segmented:
         Which images are for validation only.
     names : tuple of str
         What the images are called.
+    extents : (N, 2) int64 array, optional
+        Height and width of the picture in the upper left corner of each image; the rest is black
+        and void. Without it a picture fills its image.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Segmented:
     unit_labels: np.ndarray
     validation: np.ndarray
     names: tuple[str, ...]
+    extents: np.ndarray | None = None
 
     @property
     def unit_validation(self) -> np.ndarray:
@@ -110,6 +114,7 @@ class Segmented:
             unit_labels=self.unit_labels[units],
             validation=self.validation[chosen],
             names=tuple(self.names[i] for i in chosen),
+            extents=None if self.extents is None else self.extents[chosen],
         )
 
     def relabel(self, mapping: Sequence[int], classes: Sequence[str]) -> "Segmented":
@@ -141,11 +146,11 @@ class Segmented:
         return self._by_unit([np.bincount(ids.ravel(), minlength=256) for ids in self.instances])
 
     def at_border(self) -> np.ndarray:
-        """Return which units touch the border of their picture, (U,) bool.
-
-        The picture ends where nothing but void follows.
-        """
-        return self._by_unit([_edge_ids(ids) for ids in self.instances])
+        """Return which units touch the border of their picture, (U,) bool."""
+        ends = self.instances.shape[1:]
+        extents = [ends] * len(self.images) if self.extents is None else self.extents
+        pairs = zip(self.instances, extents, strict=True)
+        return self._by_unit([_edge_ids(ids[:height, :width]) for ids, (height, width) in pairs])
 
     def difficulty(self) -> np.ndarray:
         """Return how easily an annotator overlooks a unit, (U,) float64 in [0, 1.5].
@@ -310,10 +315,8 @@ def _only(data: Segmented, classes: np.ndarray) -> Segmented:
 
 
 def _edge_ids(ids: np.ndarray) -> np.ndarray:
-    """Which ids lie in the outermost rows and columns that are not all void, (256,) bool."""
-    known, touching = ids != VOID, np.zeros(VOID + 1, dtype=bool)
-    rows, columns = np.flatnonzero(known.any(1)), np.flatnonzero(known.any(0))
-    if rows.size:
-        touching[ids[rows[[0, -1]]]] = True
-        touching[ids[:, columns[[0, -1]]]] = True
+    """Which ids lie in the outermost rows and columns, (256,) bool."""
+    touching = np.zeros(VOID + 1, dtype=bool)
+    touching[ids[[0, -1]]] = True
+    touching[ids[:, [0, -1]]] = True
     return touching

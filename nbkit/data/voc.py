@@ -162,13 +162,14 @@ def _load(root: Path, official: str, size: int) -> Segmented:
     names = [(name, split == "val") for split in layout.SPLITS for name in sorted(lists[split])]
     images = np.zeros((len(names), size, size, 3), dtype=np.uint8)
     instances = np.full((len(names), size, size), VOID, dtype=np.uint8)
-    units = []
+    units, extents = [], []
     for i, (name, _) in enumerate(names):
         try:
             photo, objects, labels = layout.photo(root, name, len(classes))
         except layout.Flaws as found:
             raise layout.failure(root, found.lines) from found
         width, height = (max(1, round(side * size / max(photo.size))) for side in photo.size)
+        extents.append((height, width))
         images[i, :height, :width] = photo.resize((width, height), Image.Resampling.BILINEAR)
         ids = np.asarray(objects.resize((width, height), Image.Resampling.NEAREST))
         seen = np.unique(ids[(ids > 0) & (ids < VOID)])
@@ -188,6 +189,7 @@ def _load(root: Path, official: str, size: int) -> Segmented:
         unit_labels=unit_labels,
         validation=np.array([held for _, held in names]),
         names=tuple(name for name, _ in names),
+        extents=np.array(extents),
     )
     try:
         return trained(data, str(root / "classes.txt"))
