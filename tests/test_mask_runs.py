@@ -194,8 +194,9 @@ def test_a_wrong_parameter_is_named(changes, reason):
         ({"source": "vgg"}, "source"),
         ({"fold": 5}, "fold must be in 1..4"),
         ({"layers": 8}, "layers"),
-        ({"verb": "missing"}, "do not go together"),
-        ({"rate": 0.5}, "do not go together"),
+        ({"source": "missing"}, "rate is for source missing"),
+        ({"rate": 0.5}, "rate is for source missing"),
+        ({"groups": 2}, "groups is for source groups"),
     ],
 )
 def test_a_wrong_transfer_is_named(changes, reason):

@@ -19,7 +19,8 @@ from nbkit.experiments import pixels
 from nbkit.experiments.pixels import PixelRun
 
 STACK_LIMIT = 20  # fine-tunings of one pre-trained network
-VERBS = ("none", "missing", "misclassified", "misannotated")
+VERBS = ("missing", "misclassified", "misannotated")
+RATED = (*VERBS, "missing_hard")
 UNTRAINED = ("scratch", "imagenet")
 # SingleCategory by section 3 of the draft: all other objects are taken for the target category.
 # Its labels are then those of PixelObjectness, and one run stands under both names.
@@ -45,17 +46,15 @@ class TransferRun(PixelRun):
     fold, folds : int
         The classes are cut into ``folds`` groups; group ``fold`` (from 1) is learned last.
     source : str
-        Labels of the pre-training: one of ``annotations.NAMES``; ``autoencoder`` and
+        Labels of the pre-training: one of ``annotations.ANNOTATIONS``; ``autoencoder`` and
         ``image_labels``, which see no masks; ``imagenet``, torchvision's weights; or ``scratch``,
         none at all.
+    rate : float
+        How often an error strikes a unit, for a source that has one; else 0.
     groups : int
         Into how many categories ``source="groups"`` merges; else 0.
-    verb, rate : str, float
-        An annotation error on top, and how often it strikes a unit.
     distractors : int
         How many of the source's last categories are no targets: class 0, unless misannotated.
-    hard : bool
-        Whether ``missing`` takes the small instances and those at the border.
     loss : str
         Of the pre-training, as in ``losses.parse``.
     balance : {"none", "balanced", "half", "bayes"}
@@ -77,11 +76,9 @@ class TransferRun(PixelRun):
     fold: int = 1
     folds: int = 4
     source: str = "complete"
-    groups: int = 0
-    verb: str = "none"
     rate: float = 0.0
+    groups: int = 0
     distractors: int = 0
-    hard: bool = False
     loss: str = "cross_entropy"
     balance: str = "none"
     source_epochs: int = 20
@@ -92,9 +89,8 @@ class TransferRun(PixelRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sources = (*annotations.NAMES, "autoencoder", "image_labels", *UNTRAINED)
+        sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
         checks.choice("source", self.source, sources)
-        checks.choice("verb", self.verb, VERBS)
         checks.fraction("rate", self.rate)
         losses.parse(self.loss)
         checks.choice("balance", self.balance, pixels.BALANCES)
@@ -107,8 +103,12 @@ class TransferRun(PixelRun):
                 f"fold must be in 1..{self.folds} and layers in 0..{len(fcn.LAYERS)}, "
                 f"got fold={self.fold}, layers={self.layers}"
             )
-        if (self.verb == "none") != (self.rate == 0):
-            raise ValueError(f"verb={self.verb!r} and rate={self.rate} do not go together")
+        for name, sources in (("rate", RATED), ("groups", ("groups",))):
+            if (getattr(self, name) > 0) != (self.source in sources):
+                raise ValueError(
+                    f"{name} is for source {' or '.join(sources)} and greater than 0 there; got "
+                    f"source={self.source!r}, {name}={getattr(self, name)}"
+                )
 
     def stack(self) -> tuple:
         """Runs of one pre-training are computed together, so that it is done once."""
@@ -150,13 +150,13 @@ def rates(preset: str) -> dict[tuple[str, float, int, int], TransferRun]:
     return {
         (verb, rate, fold, seed): replace(
             _run(size, fold, seed),
-            verb=verb if rate else "none",
+            source=verb if rate else "complete",
             rate=rate,
             distractors=size["distractors"] if verb == "misannotated" else 0,
         )
         for seed in range(size["rate_seeds"])
         for fold in range(1, size["folds"] + 1)
-        for verb in VERBS[1:]
+        for verb in VERBS
         for rate in size["rates"]
     }
 
@@ -208,7 +208,7 @@ def missing(preset: str) -> dict[tuple[str, int, int], TransferRun]:
     }
     return {
         (name, fold, seed): replace(
-            _run(size, fold, seed), source="objectness", verb="missing", rate=0.5, **changes
+            _run(size, fold, seed), source="missing", rate=0.5, **changes
         )
         for seed in range(size["seeds"])
         for fold in range(1, size["folds"] + 1)
@@ -305,14 +305,13 @@ def pretrain(run: TransferRun, device: str = "cpu") -> Source:
         fit(model, pictures=chosen.images, labels=present(chosen), loss=losses.create("cross_entropy"))
         return Source(model.state_dict(), {})
     noisy = annotations.annotate(
-        chosen, run.source, seed=run.seed, groups=run.groups, verb=run.verb, rate=run.rate,
-        hard=run.hard,
+        chosen, run.source, rate=run.rate, groups=max(1, run.groups), seed=run.seed
     )
     masks = chosen.masks(noisy.labels)
     prior = pixels.prior(chosen.masks())
-    model = network(noisy.classes).to(device)
-    kept = 1 - run.rate if run.verb == "missing" else 1.0
-    loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.classes).to(device)
+    model = network(noisy.num_classes).to(device)
+    kept = 1 - run.rate if run.source.startswith("missing") else 1.0
+    loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.num_classes).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, kept, masks)
     fit(model, pictures=chosen.images, labels=masks, loss=loss, weight_ratio=ratio)
     return Source(model.state_dict(), {}, noisy.transition, noisy.pixel_transition)
