@@ -19,7 +19,7 @@ LAYERS = [
     {"noise"},
     {"losses"},
     {"images", "models", "optim"},
-    {"batches"},
+    {"batches", "fcn"},
     {"train"},
     {"metrics"},
     {"runs"},
