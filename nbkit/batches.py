@@ -22,18 +22,24 @@ def batch_order(seeds: list[int], size: int, epoch: int) -> Tensor:
     return torch.stack([drawn[seed] for seed in seeds])
 
 
-def gather(inputs: Tensor | Images, targets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the batch of each network: (S, B, ...) inputs and (S, B) targets.
+def gather(inputs: Tensor | Images, targets: Tensor | None, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the batch of each network: (S, B, ...) inputs and (S, B, ...) targets.
 
     Parameters
     ----------
     inputs : (N, F) or (S, N, F) tensor, or Images
-    targets : (S, N) tensor
+    targets : (S, N) tensor; with Images also (1, N, K), (1, N, H, W), or None
+        Masks, (1, N, H, W), move with their images. None: the inputs are the targets.
     index : (S, B) int64 tensor
     """
-    y = targets.gather(1, index)
     if isinstance(inputs, Images):
-        return inputs.augmented(index[0])[None], y
+        chosen = index[0]
+        x = inputs.augmented(chosen)[None]
+        if targets is None:
+            return x, x
+        masks = targets.ndim == 4
+        return x, inputs.moved(chosen, targets[0])[None] if masks else targets[:, chosen]
+    y = targets.gather(1, index)
     if inputs.ndim == 2:
         return inputs[index], y
     return inputs.gather(1, index[:, :, None].expand(-1, -1, inputs.shape[2])), y

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from nbkit import checks
+from nbkit.checks import VOID
 from nbkit.rng import torch_generator
 
 MEAN = (125.3, 123.0, 113.9)  # of the CIFAR-10 training images, by channel, on the scale 0..255
 STD = (63.0, 62.1, 66.7)
+IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}  # of torchvision
 
 
 class Images:
@@ -28,6 +30,8 @@ class Images:
         3 pixels of 32. The border is filled with the edge's colours.
     flip : bool
         Whether every other augmented image is mirrored.
+    mean, std : three floats
+        What is taken from every channel and what it is divided by, on the scale 0..255.
 
     Raises
     ------
@@ -36,7 +40,14 @@ class Images:
     """
 
     def __init__(
-        self, pixels: Tensor, rows: Tensor | None = None, *, shift: float = 0.1, flip: bool = True
+        self,
+        pixels: Tensor,
+        rows: Tensor | None = None,
+        *,
+        shift: float = 0.1,
+        flip: bool = True,
+        mean: tuple[float, float, float] = MEAN,
+        std: tuple[float, float, float] = STD,
     ):
         if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != torch.uint8:
             raise ValueError(
@@ -50,7 +61,7 @@ class Images:
         area = pixels.shape[1] * pixels.shape[2]
         # one value a pixel and channel: broadcasting 3 channels alone takes ten times as long
         self.mean, self.std = (
-            torch.tensor(values, device=self.device).repeat(area) for values in (MEAN, STD)
+            torch.tensor(values, device=self.device).repeat(area) for values in (mean, std)
         )
         self.moves = None
 
@@ -80,18 +91,46 @@ class Images:
         (B, 3, H, W) float32 tensor
             Normalised, channels last in memory.
         """
+        y, x = self._seen(index)
         _, high, wide, _ = self.pixels.shape
-        down, right, mirrored = self.moves[:, index, None]
-        y = (torch.arange(high, device=self.device) + down).clamp_(0, high - 1)
-        x = (torch.arange(wide, device=self.device) + right).clamp_(0, wide - 1)
-        x = torch.where(mirrored.bool(), wide - 1 - x, x)
+        y, x = y.clamp_(0, high - 1), x.clamp_(0, wide - 1)
         first = (self.rows[index, None] * high + y) * wide
         pixel = first[:, :, None] + x[:, None, :]
         return self._normalised(self.pixels.view(-1, 3).index_select(0, pixel.view(-1)))
 
+    def moved(self, index: Tensor, masks: Tensor) -> Tensor:
+        """Return the masks of a batch, shifted and flipped as ``augmented`` does its images.
+
+        Parameters
+        ----------
+        index : (B,) int64 tensor
+            Examples 0..M-1.
+        masks : (M, H, W) integer tensor
+            One an example.
+
+        Returns
+        -------
+        (B, H, W) tensor
+            255 (void) where a pixel comes from beyond the border.
+        """
+        y, x = self._seen(index)
+        _, high, wide, _ = self.pixels.shape
+        inside = ((y >= 0) & (y < high))[:, :, None] & ((x >= 0) & (x < wide))[:, None, :]
+        first = (index[:, None] * high + y.clamp_(0, high - 1)) * wide
+        pixel = first[:, :, None] + x.clamp_(0, wide - 1)[:, None, :]
+        return torch.where(inside, masks.view(-1)[pixel], VOID)
+
     def plain(self, index: Tensor | slice) -> Tensor:
         """Return a batch as it is, (B, 3, H, W) float32, normalised."""
         return self._normalised(self.pixels[self.rows[index]])
+
+    def _seen(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows (B, H) and columns (B, W) that a batch shows, some of them beyond the border."""
+        _, high, wide, _ = self.pixels.shape
+        down, right, mirrored = self.moves[:, index, None]
+        y = torch.arange(high, device=self.device) + down
+        x = torch.arange(wide, device=self.device) + right
+        return y, torch.where(mirrored.bool(), wide - 1 - x, x)
 
     def _normalised(self, pixels: Tensor) -> Tensor:
         _, high, wide, _ = self.pixels.shape

@@ -142,11 +142,8 @@ class VGG8(nn.Module):
         self.output = nn.Linear(512, self.classes)
         self.generator = None
         start = torch_generator(self.seeds[0], "weights")
-        with torch.no_grad():
-            for layer in (*self.convolutions, self.hidden, self.output):
-                std = (2 / layer.weight[0].numel()) ** 0.5
-                layer.weight.copy_(std * _cut_normal(layer.weight.shape, start))
-                layer.bias.zero_()
+        for layer in (*self.convolutions, self.hidden, self.output):
+            he_normal(layer, start)
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the dropout stream of an epoch, so that training can resume at any epoch."""
@@ -175,15 +172,33 @@ class VGG8(nn.Module):
         return self.output(self._drop(x, self.rates[3]))[None]
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
-        """Dropout from 16 random bits a unit, a quarter of the usual cost of its random numbers."""
-        if not self.training or rate == 0:
-            return x
-        x = x.movedim(1, -1)  # as it lies in memory
-        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-        bits = words.random_(-(2**63), None, generator=self.generator).view(torch.int16)
-        cut = round(rate * 2**16)
-        keep = bits[: x.numel()].view(x.shape) >= cut - 2**15
-        return (x * (keep.to(x.dtype) * (2**16 / (2**16 - cut)))).movedim(-1, 1)
+        return dropped(x, rate * self.training, self.generator)
+
+
+@torch.no_grad()
+def he_normal(layer: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+    """Draw the weights of a layer with variance 2 / fan-in, cut at two standard deviations.
+
+    Biases become 0. As Keras drew "he_normal" in 2017 (He et al. 2015).
+    """
+    std = (2 / layer.weight[0].numel()) ** 0.5
+    layer.weight.copy_(std * _cut_normal(layer.weight.shape, generator))
+    layer.bias.zero_()
+
+
+def dropped(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Drop a share of the values of (B, C, ...), and scale the others up to keep the mean.
+
+    From 16 random bits a value, a quarter of the usual cost of its random numbers.
+    """
+    if rate == 0:
+        return x
+    x = x.movedim(1, -1)  # as it lies in memory
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
+    bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)
+    cut = round(rate * 2**16)
+    keep = bits[: x.numel()].view(x.shape) >= cut - 2**15
+    return (x * (keep.to(x.dtype) * (2**16 / (2**16 - cut)))).movedim(-1, 1)
 
 
 def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:

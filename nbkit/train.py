@@ -18,7 +18,7 @@ from nbkit import checks
 from nbkit.batches import batch_order, gather, mixing, partners
 from nbkit.checks import VOID
 from nbkit.images import Images
-from nbkit.losses import Loss
+from nbkit.losses import Loss, SquaredError
 from nbkit.losses.base import over_networks
 from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
 
@@ -52,7 +52,7 @@ class History:
 def fit(
     model: nn.Module,
     inputs: Tensor | Images,
-    targets: Tensor,
+    targets: Tensor | None,
     loss: Loss,
     *,
     epochs: int,
@@ -69,13 +69,15 @@ def fit(
     Parameters
     ----------
     model : module with ``seeds`` (S ints), ``classes`` (C) and ``begin_epoch``
-        Maps (S, B, ...) inputs to (S, B, C) logits. Batches follow from the seeds: networks of
+        Maps (S, B, ...) inputs to (S, B, C, ...) logits. Batches follow from the seeds: networks of
         equal seed see the same examples in the same order.
     inputs : (N, F) or (S, N, F) float tensor, or Images
         Shared by all networks, or each network's own. Images are for one network alone, which sees
         them augmented.
-    targets : (S, N) int64 tensor
-        Observed labels, 255 for void.
+    targets : (S, N) int64 tensor; with Images also (1, N, K) or (1, N, H, W), uint8 or int64
+        Observed labels, 255 for void: of examples, of K things each, or of pixels, whose masks move
+        with their images. The loss sees every pixel of a batch as an example. None for a network
+        that reconstructs its inputs, with the loss SquaredError.
     loss : Loss
     epochs, batch_size : int
     learning_rate : float
@@ -105,7 +107,8 @@ def fit(
     """
     batch_size = checks.count("batch_size", batch_size)
     _check_loss(loss, len(model.seeds), weight_ratio)
-    steps = math.ceil(_check_data(model, inputs, targets) / batch_size)
+    size = _check_data(model, inputs, targets, loss)
+    steps = math.ceil(size / batch_size)
     total = checks.count("epochs", epochs) * steps
     rate = learning_rate_at(schedule, learning_rate, total)
     tune_allocator()
@@ -122,7 +125,7 @@ def fit(
         if images:
             inputs.begin_epoch(model.seeds[0], epoch)
         loss.set_epoch(epoch)
-        order = batch_order(model.seeds, targets.shape[1], epoch).to(device)
+        order = batch_order(model.seeds, size, epoch).to(device)
         drawn = mixing(loss, model.seeds, epoch, steps, batch_size, device)
         running = torch.zeros(len(model.seeds), device=device)
         for step in range(steps):
@@ -169,35 +172,72 @@ def has_bf16(device: str) -> bool:
     return "avx512_bf16" in text or "amx_bf16" in text
 
 
-def _check_data(model: nn.Module, inputs: Tensor | Images, targets: Tensor) -> int:
+def _check_data(
+    model: nn.Module, inputs: Tensor | Images, targets: Tensor | None, loss: Loss
+) -> int:
     networks = len(model.seeds)
-    if targets.ndim != 2 or targets.shape[0] != networks or targets.dtype != torch.int64:
-        raise ValueError(
-            f"targets must be int64 of shape ({networks}, N), "
-            f"got {targets.dtype} {tuple(targets.shape)}"
-        )
-    size = targets.shape[1]
     if isinstance(inputs, Images):
-        if networks != 1 or len(inputs) != size:
+        size = _check_images(networks, inputs, targets, loss)
+        if targets is None:
+            return size
+    else:
+        _check_targets(networks, targets, (2,), (torch.int64,))
+        size = targets.shape[1]
+        if inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
             raise ValueError(
-                f"{len(inputs)} images for {networks} network(s) and {size} targets: images are "
-                "for one network, one target each"
+                f"inputs must be floats of shape ({size}, F) or ({networks}, {size}, F), "
+                f"got {_kind(inputs)}"
             )
-    elif inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
-        raise ValueError(
-            f"inputs must be floats of shape ({size}, F) or ({networks}, {size}, F), "
-            f"got {inputs.dtype} {tuple(inputs.shape)}"
-        )
-    elif not torch.isfinite(inputs).all():
-        raise ValueError("inputs hold values that are not finite")
-    classes = model.classes
-    if ((targets != VOID) & ((targets < 0) | (targets >= classes))).any():
+        if not torch.isfinite(inputs).all():
+            raise ValueError("inputs hold values that are not finite")
+    known, classes = torch.where(targets == VOID, 0, targets), model.classes
+    if known.min() < 0 or known.max() >= classes:
         raise ValueError(f"targets must be in 0..{classes - 1} or {VOID} (void)")
-    labelled = ((targets > 0) & (targets != VOID)).any(1)
+    labelled = (known > 0).flatten(1).any(1)
     if not labelled.all():
         bare = (~labelled).nonzero().flatten().tolist()[:5]
         raise ValueError(f"network(s) {bare} have no labelled positive to learn from")
     return size
+
+
+def _check_images(networks: int, images: Images, targets: Tensor | None, loss: Loss) -> int:
+    size, sides = len(images), images.pixels.shape[1:3]
+    if (targets is None) != isinstance(loss, SquaredError):
+        raise ValueError("a network that reconstructs its inputs has no targets, and SquaredError")
+    if targets is not None:
+        _check_targets(networks, targets, (2, 3, 4), (torch.int64, torch.uint8))
+    if networks != 1 or (targets is not None and targets.shape[1] != size):
+        raise ValueError(
+            f"{size} images for {networks} network(s) and targets {_kind(targets)}: images are "
+            "for one network, one target each"
+        )
+    if targets is None or targets.ndim == 2:
+        return size
+    if targets.ndim == 4 and targets.shape[2:] != sides:
+        raise ValueError(f"masks are {tuple(targets.shape[2:])} where images are {tuple(sides)}")
+    if loss.mixup is not None:
+        name = type(getattr(loss, "loss", loss)).__name__
+        raise ValueError(
+            f"{name} mixes whole examples, and pixels are no whole examples: set mixup_weight=0"
+        )
+    return size
+
+
+def _check_targets(networks: int, targets: Tensor | None, axes: tuple, kinds: tuple) -> None:
+    if (
+        targets is None
+        or targets.ndim not in axes
+        or targets.shape[0] != networks
+        or targets.dtype not in kinds
+    ):
+        more = " or, with Images, uint8 or int64 masks (1, N, H, W)" if 4 in axes else ""
+        raise ValueError(
+            f"targets must be int64 of shape ({networks}, N){more}, got {_kind(targets)}"
+        )
+
+
+def _kind(tensor: Tensor | None) -> str:
+    return "None" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
 
 
 def _check_loss(loss: Loss, networks: int, weight_ratio: Tensor | None) -> None:
@@ -222,6 +262,8 @@ def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.
 
 def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
     logits = model(x)
+    if not y.is_floating_point():  # every position of a dense output is an example of the loss
+        logits, y = logits.movedim(2, 1).flatten(2).transpose(1, 2), y.flatten(1)
     names = [name for name, _ in loss.named_parameters()]
     if names:
         own = dict(zip(names, parameters[-len(names) :], strict=True))

@@ -20,7 +20,7 @@ LAYERS = [
     {"annotations"},
     {"losses"},
     {"images", "models", "optim"},
-    {"batches"},
+    {"batches", "fcn"},
     {"train"},
     {"metrics"},
     {"runs"},

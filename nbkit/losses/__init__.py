@@ -10,7 +10,7 @@ import inspect
 
 from nbkit import checks
 from nbkit.losses import risks, separable
-from nbkit.losses.base import FadeIn, Loss
+from nbkit.losses.base import FadeIn, Loss, SquaredError
 from nbkit.losses.risks import PURisk
 from nbkit.losses.thresholds import balanced_ratio, bayes_ratio, threshold
 
@@ -18,6 +18,7 @@ __all__ = [
     "FadeIn",
     "Loss",
     "PURisk",
+    "SquaredError",
     "balanced_ratio",
     "bayes_ratio",
     "build",

@@ -173,6 +173,14 @@ class FadeIn(Loss):
         return self.alpha * masked_mean(start, valid) + (1 - self.alpha) * late
 
 
+class SquaredError(Loss):
+    """Mean squared error of a network that reconstructs its inputs; it needs no labels."""
+
+    def stacked(self, logits: Tensor, target: Tensor, weight_ratio: Tensor | None = None) -> Tensor:
+        """Return the error of each of S networks, (S,), of the same shape ``logits`` and target."""
+        return (wide(logits) - target).square().flatten(1).mean(1)
+
+
 def over_networks(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
     """Apply a risk to each of S networks, (S, ...) tensors -> (S,).
 

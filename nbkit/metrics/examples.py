@@ -59,7 +59,7 @@ def classification(confusion: np.ndarray) -> dict[str, np.ndarray]:
     dict of (...) arrays
         ``accuracy``, ``precision``, ``recall``, ``f1``.
     """
-    confusion = _square(confusion)
+    confusion = square(confusion)
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     precision = _share(hits, confusion.sum(-2))
     recall = _share(hits, confusion.sum(-1))
@@ -84,7 +84,7 @@ def detection(confusion: np.ndarray) -> dict[str, np.ndarray]:
         ``detection_accuracy``, ``detection_precision``, ``detection_recall``, ``detection_f1``, and
         ``balanced_accuracy``, the mean recall of the two (the author's "AUC" on hard labels).
     """
-    confusion = _square(confusion)
+    confusion = square(confusion)
     true_negative = confusion[..., 0, 0]
     false_positive = confusion[..., 0, 1:].sum(-1)
     false_negative = confusion[..., 1:, 0].sum(-1)
@@ -127,6 +127,35 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
         raise ValueError("the area under the ROC curve needs both classes; one is empty")
     ranks = np.where(positive, rankdata(scores, axis=-1), 0).sum(-1)
     return (ranks - count * (count + 1) / 2) / (count * other)
+
+
+def average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """Area under the steps of precision over recall; equal scores are taken together.
+
+    Parameters
+    ----------
+    scores : (..., N) float array
+        Larger is more positive.
+    positive : (..., N) bool array, broadcast against ``scores``
+
+    Returns
+    -------
+    (...) array
+        The share of the positives for a ranking by chance.
+
+    Raises
+    ------
+    ValueError
+        If there is no positive, or a score is not finite.
+    """
+    scores, positive = _paired("scores", _scores(scores), "positive", positive)
+    _boolean("positive", positive)
+    if not positive.any(-1).all():
+        raise ValueError("average precision needs a positive; there is none")
+    found = np.take_along_axis(positive, np.argsort(-scores, axis=-1), -1).cumsum(-1)
+    reached = rankdata(-scores, method="max", axis=-1).astype(int)  # how many score at least that
+    precision = np.take_along_axis(found, reached - 1, -1) / reached
+    return (precision * positive).sum(-1) / positive.sum(-1)
 
 
 def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> float:
@@ -271,7 +300,8 @@ def _scores(values: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _square(confusion: np.ndarray) -> np.ndarray:
+def square(confusion: np.ndarray) -> np.ndarray:
+    """Return confusion matrices, (..., C, C); ValueError for what is none."""
     confusion = np.asarray(confusion)
     if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2] or (confusion < 0).any():
         raise ValueError(f"expected counts of shape (..., C, C), got shape {confusion.shape}")

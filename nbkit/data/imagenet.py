@@ -1,0 +1,43 @@
+"""The weights of an AlexNet trained on ImageNet, as torchvision publishes them (244 MB)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nbkit import paths
+from nbkit.data import fetch
+from nbkit.data.fetch import Archive, DataError
+
+FILE = "alexnet-owt-7be5be79.pth"
+ALEXNET = Archive(
+    FILE,
+    "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    (f"https://download.pytorch.org/models/{FILE}",),
+)
+
+
+def weights(path: Path | None = None) -> Path:
+    """Return where the weights lie, verified; nothing is downloaded.
+
+    Parameters
+    ----------
+    path : path, optional
+        Of the file; in ``paths.cache()`` by default.
+
+    Raises
+    ------
+    DataError
+        If there is no file, or another one.
+    """
+    path = paths.cache() / ALEXNET.file if path is None else Path(path)
+    source = f"download {ALEXNET.mirrors[0]} and put it at {path} (SHA-256 {ALEXNET.sha256})"
+    if not path.is_file():
+        raise DataError(f"the ImageNet weights are missing: {source}, or leave that row out")
+    found = fetch.sha256(path)
+    if found != ALEXNET.sha256:
+        raise DataError(f"{path} is another file, SHA-256 {found}: delete it, {source}")
+    return path
+
+
+def fetch_weights(show: Callable[[str], None] | None = None) -> Path:
+    """Download the weights into ``paths.cache()`` if they are not there; see ``fetch.download``."""
+    return fetch.download(ALEXNET, paths.cache(), show=show)

@@ -1,0 +1,31 @@
+"""Scores: of examples (``examples``) and of the pixels of images (``pixels``)."""
+
+from nbkit.metrics.examples import (
+    SETTINGS,
+    auc,
+    average_precision,
+    calibration_error,
+    classification,
+    confusion_matrix,
+    detection,
+    proxy_accuracy,
+    pu_auc,
+)
+from nbkit.metrics.pixels import STATISTICS, bootstrap, class_iu, image_confusions, segmentation
+
+__all__ = [
+    "SETTINGS",
+    "STATISTICS",
+    "auc",
+    "average_precision",
+    "bootstrap",
+    "calibration_error",
+    "class_iu",
+    "classification",
+    "confusion_matrix",
+    "detection",
+    "image_confusions",
+    "proxy_accuracy",
+    "pu_auc",
+    "segmentation",
+]
