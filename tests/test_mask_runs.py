@@ -88,9 +88,7 @@ def test_validation_labels_reach_no_weight(monkeypatch):
     run = SegmentationRun(**SCENES)
     honest = segmentation.fit(run)
     whole = pixels.load(run)
-    swapped = np.where(
-        whole.unit_validation & (whole.unit_labels > 0), 0, whole.unit_labels
-    )
+    swapped = np.where(whole.unit_validation & (whole.unit_labels > 0), 0, whole.unit_labels)
     wrong = dataclasses.replace(whole, unit_labels=swapped)
     monkeypatch.setattr(pixels, "load", lambda run: wrong)
     other = segmentation.fit(run)

@@ -7,7 +7,8 @@ import torch
 
 from nbkit import checks, data, fcn, losses, metrics, rng, runs, train
 from nbkit.checks import VOID
-from nbkit.data import scenes, voc
+from nbkit.data import voc
+from nbkit.data.scenes import fingerprint
 from nbkit.data.segmented import Segmented
 from nbkit.images import Images
 from nbkit.optim import one_thread
@@ -66,7 +67,7 @@ class PixelRun(runs.Run):
 
     def data_fingerprint(self) -> str:
         if self.dataset == "scenes":
-            return scenes.fingerprint(self.images, size=self.size, objects=(1, self.objects))
+            return fingerprint(self.images, size=self.size, objects=(1, self.objects))
         return voc.fingerprint(self.dataset, self.size)
 
 
@@ -212,12 +213,6 @@ def weight_ratio(loss: str, balance: str, kept: float, masks: np.ndarray) -> flo
         return 1.0
     ratio = float(((masks > 0) & (masks != VOID)).sum() / (masks == 0).sum())
     return ratio / 2 if balance == "half" else ratio
-
-
-def confusions(true: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Return the confusion matrix of each image, (N, C, C) int64, from (N, H, W) masks."""
-    flat = true.reshape(len(true), -1), predicted.reshape(len(predicted), -1)
-    return metrics.confusion_matrix(*flat, classes)
 
 
 def scores(confusion: np.ndarray) -> dict[str, float]:

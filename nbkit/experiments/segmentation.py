@@ -209,10 +209,12 @@ def _scores(
     held, step = observed.held_out, pixels.PROXY_STEP
     guess, _ = pixels.predict(model, observed.data.images[held], step)
     clean, seen = (m[held][:, ::step, ::step] for m in (observed.true, observed.masks))
-    oracle = pixels.confusions(clean, guess, observed.classes).sum(0)
+    oracle = metrics.image_confusions(clean, guess, observed.classes).sum(0)
     proxy = metrics.proxy_accuracy(guess.ravel(), seen.ravel(), pixels.prior(observed.true))
     return {
-        "confusion": torch.from_numpy(pixels.confusions(true, predicted, observed.classes).sum(0)),
+        "confusion": torch.from_numpy(
+            metrics.image_confusions(true, predicted, observed.classes).sum(0)
+        ),
         "oracle": torch.tensor(pixels.scores(oracle)["mean_iu"]),
         "proxy_accuracy": torch.tensor(float(proxy)),
     }
@@ -263,7 +265,7 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
     validation = validation.select(validation.validation)
     predicted, _ = pixels.predict(trained.model, validation.images)
     true = validation.masks(_labels(run, validation))
-    per_image = pixels.confusions(true, predicted, observed.classes)
+    per_image = metrics.image_confusions(true, predicted, observed.classes)
     scored["last"] |= pixels.with_intervals(per_image, run.seed) | recovery(run, trained)
     scored["last"] |= {name: float(value) for name, value in detected.items()}
     measured = metrics.segmentation(series["confusion"])

@@ -98,9 +98,9 @@ class TransferRun(PixelRun):
             checks.count(name, getattr(self, name), least=least)
         for name in ("target_images", "layers", "groups", "distractors"):
             checks.count(name, getattr(self, name), least=0)
-        if self.fold > self.folds or self.layers > len(fcn.LAYERS):
+        if self.fold > self.folds or self.layers > len(fcn.TRUNK_LAYERS):
             raise ValueError(
-                f"fold must be in 1..{self.folds} and layers in 0..{len(fcn.LAYERS)}, "
+                f"fold must be in 1..{self.folds} and layers in 0..{len(fcn.TRUNK_LAYERS)}, "
                 f"got fold={self.fold}, layers={self.layers}"
             )
         for name, sources in (("rate", RATED), ("groups", ("groups",))):
@@ -207,9 +207,7 @@ def missing(preset: str) -> dict[tuple[str, int, int], TransferRun]:
         "nnPU": {"loss": "nnpu"},
     }
     return {
-        (name, fold, seed): replace(
-            _run(size, fold, seed), source="missing", rate=0.5, **changes
-        )
+        (name, fold, seed): replace(_run(size, fold, seed), source="missing", rate=0.5, **changes)
         for seed in range(size["seeds"])
         for fold in range(1, size["folds"] + 1)
         for name, changes in wanted.items()
@@ -293,16 +291,19 @@ def pretrain(run: TransferRun, device: str = "cpu") -> Source:
     fit = functools.partial(
         pixels.fit, run=run, epochs=run.source_epochs, device=device, checkpoint=checkpoint
     )
-    network = functools.partial(
-        fcn.FCN, seeds=[run.seed], trunk=run.network, dropout=run.dropout
-    )
+    network = functools.partial(fcn.FCN, seeds=[run.seed], trunk=run.network, dropout=run.dropout)
     if run.source == "autoencoder":
         model = network(2, head="reconstruction").to(device)
-        fit(model, pictures=chosen.images, labels=None, loss=fcn.SquaredError())
+        fit(model, pictures=chosen.images, labels=None, loss=losses.base.SquaredError())
         return Source(model.state_dict(), {})
     if run.source == "image_labels":
         model = network(len(chosen.classes), head="image").to(device)
-        fit(model, pictures=chosen.images, labels=present(chosen), loss=losses.create("cross_entropy"))
+        fit(
+            model,
+            pictures=chosen.images,
+            labels=present(chosen),
+            loss=losses.create("cross_entropy"),
+        )
         return Source(model.state_dict(), {})
     noisy = annotations.annotate(
         chosen, run.source, rate=run.rate, groups=max(1, run.groups), seed=run.seed
@@ -352,7 +353,9 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
 
     def score(epoch: int) -> dict[str, torch.Tensor]:
         predicted, _ = pixels.predict(model, validation.images)
-        return {"confusion": torch.from_numpy(pixels.confusions(true, predicted, classes).sum(0))}
+        return {
+            "confusion": torch.from_numpy(metrics.image_confusions(true, predicted, classes).sum(0))
+        }
 
     history = pixels.fit(
         model,
@@ -368,7 +371,7 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
     confusion = torch.stack([epoch["confusion"] for epoch in history.epochs]).numpy()
     scored = pixels.by_criterion(confusion, {})
     predicted, _ = pixels.predict(model, validation.images)
-    per_image = pixels.confusions(true, predicted, classes)
+    per_image = metrics.image_confusions(true, predicted, classes)
     scored["last"] |= pixels.with_intervals(per_image, run.seed)
     mean_iu = metrics.segmentation(confusion)["mean_iu"]
     result = {
