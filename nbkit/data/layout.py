@@ -76,7 +76,7 @@ def photo(root: Path, name: str, classes: int) -> tuple[Image.Image, Image.Image
         except FileNotFoundError:
             flaws.append(f"{path}: missing; add it, or take {name} out of the lists")
             continue
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             flaws.append(f"{path}: cannot be read ({error}); replace it with a whole file")
             continue
         if suffix == "png" and opened[part].mode not in ("P", "L"):
