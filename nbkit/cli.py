@@ -139,22 +139,23 @@ def _sweep(args: argparse.Namespace) -> int:
 
 def _data(args: argparse.Namespace) -> int:
     """Do the action on CIFAR, on a folder of masks, or on both; status 1 if a folder is flawed."""
-    from nbkit.data import cifar, voc
+    from nbkit.data import voc
+    from nbkit.data.cifar import SOURCES, fetch_all, verify, where
 
     def show(line: str) -> None:
         print(line, flush=True)
 
     if args.action == "where":
-        lines, flaws = cifar.where() + voc.where(), []
+        lines, flaws = where() + voc.where(), []
     elif args.action == "fetch" and args.what == "voc":
         lines, flaws = voc.fetch_pascal(show), []
     elif args.action == "fetch":
-        lines, flaws = cifar.fetch_all([args.what] if args.what else cifar.SOURCES, show=show), []
+        lines, flaws = fetch_all([args.what] if args.what else SOURCES, show=show), []
     elif args.what:
         lines, flaws = voc.verify(args.what)
     else:
         lines, flaws = voc.verify()
-        lines = cifar.verify() + lines or ["nothing in the cache yet: nbkit data fetch"]
+        lines = verify() + lines or ["nothing in the cache yet: nbkit data fetch"]
     print("\n".join(lines))
     for flaw in flaws:
         print(flaw, file=sys.stderr)

@@ -181,20 +181,20 @@ def _load(root: Path, official: str, size: int) -> Segmented:
 def _verify(where: str | Path) -> tuple[str, list[str]]:
     root = locate(where)
     classes, lists, flaws = layout.read(root)
-    counts = {split: np.zeros(len(classes) + 1, dtype=np.int64) for split in lists}
+    counts = {split: np.zeros(VOID, dtype=np.int64) for split in lists}
     for split, names in lists.items():
         for name in names:
             try:
-                _, _, labels = layout.photo(root, name, len(classes))
-                counts[split] += np.bincount(labels[labels > 0], minlength=len(classes) + 1)
+                _, _, labels = layout.photo(root, name, len(classes) or VOID - 1)
+                counts[split] += np.bincount(labels[labels > 0], minlength=VOID)
             except layout.Flaws as found:
                 flaws += found.lines
     if not flaws:  # only then does an absent class say something
         flaws += [
             f"{root / 'classes.txt'}: no training instance of {name}; add training images of it, "
             "or take it out of the classes"
-            for name, count in zip(classes, counts["train"][1:], strict=True)
-            if not count
+            for k, name in enumerate(classes, start=1)
+            if not counts["train"][k]
         ]
     if not flaws and str(where) in OFFICIAL:
         try:
