@@ -131,6 +131,7 @@ def content(root: Path) -> str:
 
 
 def failure(root: Path, flaws: list[str]) -> DataError:
+    """Return the error of a folder that cannot be used: its first flaw, and the way to the rest."""
     more = f" ({len(flaws) - 1} more)" if len(flaws) > 1 else ""
     return DataError(
         f"{flaws[0]}{more}. `nbkit data verify {root}` lists everything that is wrong; "

@@ -164,13 +164,13 @@ def _name(shape: int, texture: int) -> str:
 
 def _background(images: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """A gradient between two colours, patches of noise and strokes; (N, size, size, 3) int16."""
-    ends = rng.integers(0, 256, (2, images, 1, 1, 3))
+    ends = rng.integers(0, 256, (2, images, 1, 1, 3)).astype(np.int32)
     slope = rng.integers(-ONE, ONE + 1, (2, images, 1, 1, 1))
     y, x = np.arange(size)[:, None, None], np.arange(size)[:, None]
-    share = (slope[0] * y + slope[1] * x) * ONE // (2 * size * ONE) + ONE // 2  # 0..256 or nearly
+    share = ((slope[0] * y + slope[1] * x) // (2 * size) + ONE // 2).astype(np.int32)
     canvas = (ends[0] * (ONE - share) + ends[1] * share) // ONE
     patch = size // 8
-    coarse = rng.integers(-16, 17, (images, -(-size // patch), -(-size // patch), 1))
+    coarse = rng.integers(-16, 17, (images, -(-size // patch), -(-size // patch), 1), np.int32)
     canvas += coarse.repeat(patch, 1).repeat(patch, 2)[:, :size, :size]
     start = rng.integers(0, size * ONE, (2, images, STROKES, 1))
     step = _direction(rng.integers(0, TURN, (images, STROKES, 1)))

@@ -49,8 +49,8 @@ def folder(where: str | Path, size: int = 128) -> Segmented:
     ----------
     where : {"msrc", "pets3", "coco20", "voc"} or path
         A name is looked for in ``paths.cache()`` and must be the published data set; PASCAL VOC is
-        downloaded if it is missing. Its lists are those of 2012; the 2011 lists are subsets of
-        them. Any other folder of the layout is given by its path.
+        downloaded if it is missing, and has the lists of 2012, not the draft's of 2011, which its
+        archive lacks. Any other folder of the layout is given by its path.
     size : int
         Height and width of the canvas, at least 16. The longest side of a photo is scaled to it
         and the photo put into the upper left corner; the rest is black, and void in the masks.
