@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
         "nbkit data fetch",
     )
     data.add_argument("action", choices=("where", "fetch", "verify"), nargs="?", default="where")
+    data.add_argument(
+        "what",
+        nargs="?",
+        help="fetch: cifar10, cifar100 or voc (default: both CIFAR sets); "
+        "verify: a name, or any folder of the layout of PASCAL VOC (default: all in the cache)",
+    )
     _command(commands, "doctor", _doctor, "say whether this machine is ready", "nbkit doctor")
     return parser
 
@@ -132,16 +138,28 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
-    from nbkit.data.cifar import fetch_all, verify, where
+    """Do the action on CIFAR, on a folder of masks, or on both; status 1 if a folder is flawed."""
+    from nbkit.data import voc
+    from nbkit.data.cifar import SOURCES, fetch_all, verify, where
 
-    if args.action == "fetch":
-        lines = fetch_all(show=lambda line: print(line, flush=True))
-    elif args.action == "verify":
-        lines = verify() or ["nothing in the cache yet: nbkit data fetch"]
+    def show(line: str) -> None:
+        print(line, flush=True)
+
+    if args.action == "where":
+        lines, flaws = where() + voc.where(), []
+    elif args.action == "fetch" and args.what == "voc":
+        lines, flaws = voc.fetch_pascal(show), []
+    elif args.action == "fetch":
+        lines, flaws = fetch_all([args.what] if args.what else SOURCES, show=show), []
+    elif args.what:
+        lines, flaws = voc.verify(args.what)
     else:
-        lines = where()
+        lines, flaws = voc.verify()
+        lines = verify() + lines or ["nothing in the cache yet: nbkit data fetch"]
     print("\n".join(lines))
-    return 0
+    for flaw in flaws:
+        print(flaw, file=sys.stderr)
+    return int(bool(flaws))
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -217,7 +235,8 @@ def _check_place() -> list[Line]:
         fix = "" if memory > 3 else "; use --workers 1"
         lines.append((memory > 3, "memory", f"{memory:.0f} GiB{fix}"))
     cifar = (paths.cache() / "cifar10").is_dir()
-    lines.append((True, "data", f"digits embedded; CIFAR {'found' if cifar else 'not cached'}"))
+    found = "found" if cifar else "not cached"
+    lines.append((True, "data", f"digits and scenes embedded; CIFAR {found}"))
     return lines
 
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 ATTEMPTS = 2  # at each mirror: the second resumes a broken transfer, or starts a spoilt one again
 TIMEOUT = 30  # seconds without a byte
-EMBEDDED = "or work with the embedded data set instead: dataset='digits'"
+EMBEDDED = "or work with embedded data instead: dataset='digits', or 'scenes' for segmentation"
 
 
 class DataError(RuntimeError):

@@ -76,7 +76,7 @@ def photo(root: Path, name: str, classes: int) -> tuple[Image.Image, Image.Image
         except FileNotFoundError:
             flaws.append(f"{path}: missing; add it, or take {name} out of the lists")
             continue
-        except (OSError, SyntaxError, ValueError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             flaws.append(f"{path}: cannot be read ({error}); replace it with a whole file")
             continue
         if suffix == "png" and opened[part].mode not in ("P", "L"):
@@ -131,6 +131,7 @@ def content(root: Path) -> str:
 
 
 def failure(root: Path, flaws: list[str]) -> DataError:
+    """Return the error of a folder that cannot be used: its first flaw, and the way to the rest."""
     more = f" ({len(flaws) - 1} more)" if len(flaws) > 1 else ""
     return DataError(
         f"{flaws[0]}{more}. `nbkit data verify {root}` lists everything that is wrong; "

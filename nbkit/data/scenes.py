@@ -17,9 +17,9 @@ from nbkit.data.segmented import Segmented
 VERSION = 1  # raise it when the scenes of a seed change: it is part of the fingerprint
 ONE = 256  # lengths, sines and cosines are in 256ths
 TURN = 64  # directions of a full turn
-CONTRAST = (70, 187)  # how far the two colours of a texture are apart, a channel, modulo 256
+CONTRAST = (85, 172)  # how far the two colours of a texture are apart, a channel, modulo 256
 LEAST = 20  # visible pixels at size 64 below which a remnant becomes void
-STROKES = 12  # of clutter, an image
+STROKES = 8  # of clutter, an image
 DISTRACTORS = 2  # an image at most
 
 
@@ -164,13 +164,13 @@ def _name(shape: int, texture: int) -> str:
 
 def _background(images: int, size: int, rng: np.random.Generator) -> np.ndarray:
     """A gradient between two colours, patches of noise and strokes; (N, size, size, 3) int16."""
-    ends = rng.integers(0, 256, (2, images, 1, 1, 3))
+    ends = rng.integers(0, 256, (2, images, 1, 1, 3)).astype(np.int32)
     slope = rng.integers(-ONE, ONE + 1, (2, images, 1, 1, 1))
     y, x = np.arange(size)[:, None, None], np.arange(size)[:, None]
-    share = (slope[0] * y + slope[1] * x) * ONE // (2 * size * ONE) + ONE // 2  # 0..256 or nearly
+    share = ((slope[0] * y + slope[1] * x) // (2 * size) + ONE // 2).astype(np.int32)
     canvas = (ends[0] * (ONE - share) + ends[1] * share) // ONE
     patch = size // 8
-    coarse = rng.integers(-24, 25, (images, -(-size // patch), -(-size // patch), 1))
+    coarse = rng.integers(-16, 17, (images, -(-size // patch), -(-size // patch), 1), np.int32)
     canvas += coarse.repeat(patch, 1).repeat(patch, 2)[:, :size, :size]
     start = rng.integers(0, size * ONE, (2, images, STROKES, 1))
     step = _direction(rng.integers(0, TURN, (images, STROKES, 1)))
@@ -223,15 +223,15 @@ def _draw(
     other = labels == 0
     shapes[other] = rng.integers(len(SHAPES), len(SHAPES) + len(OTHERS), other.sum())
     textures[other] = rng.integers(0, len(TEXTURES), other.sum())
-    radius = rng.integers(6 * ONE, 12 * ONE, (number, 1, 1)) * size // 64
-    width = rng.integers(2 * ONE, 7 * ONE // 2, (number, 1, 1)) * size // 64
+    radius = rng.integers(8 * ONE, 13 * ONE, (number, 1, 1)) * size // 64
+    width = rng.integers(5 * ONE // 2, 4 * ONE, (number, 1, 1)) * size // 64
     centre = rng.integers(size // 8, size - size // 8, (2, number, 1, 1))
     cosine, sine = _direction(rng.integers(0, TURN, (number, 1, 1)))
     shift = rng.integers(0, 8 * ONE, (2, number, 1, 1))
     colours = rng.integers(0, 256, (number, 1, 3)).repeat(2, 1)
     colours[:, 1] = (colours[:, 1] + rng.integers(*CONTRAST, (number, 3))) % 256
 
-    reach = size * 19 // 64 + 1
+    reach = size * 21 // 64 + 1
     near = np.arange(-reach, reach + 1)
     rows, columns = centre[0] + near[:, None], centre[1] + near
     u = cosine * near[:, None] + sine * near

@@ -49,8 +49,8 @@ def folder(where: str | Path, size: int = 128) -> Segmented:
     ----------
     where : {"msrc", "pets3", "coco20", "voc"} or path
         A name is looked for in ``paths.cache()`` and must be the published data set; PASCAL VOC is
-        downloaded if it is missing. Its lists are those of 2012; the 2011 lists are subsets of
-        them. Any other folder of the layout is given by its path.
+        downloaded if it is missing, and has the lists of 2012, not the draft's of 2011, which its
+        archive lacks. Any other folder of the layout is given by its path.
     size : int
         Height and width of the canvas, at least 16. The longest side of a photo is scaled to it
         and the photo put into the upper left corner; the rest is black, and void in the masks.
@@ -83,42 +83,23 @@ def locate(where: str | Path) -> Path:
     return paths.cache() / where if str(where) in OFFICIAL else Path(where).absolute()
 
 
-def verify(where: str | Path) -> tuple[list[str], list[str]]:
-    """Check a whole folder.
+def verify(*wheres: str | Path) -> tuple[list[str], list[str]]:
+    """Check whole folders; by default the named ones that are in the cache.
 
     Returns
     -------
-    summary : list of str
-        A line on what is in it.
+    summaries : list of str
+        A line a folder on what is in it.
     flaws : list of str
         Everything that is wrong, a line each, naming the file and the way out; empty if all is
         well.
     """
-    root = locate(where)
-    classes, lists, flaws = layout.read(root)
-    counts = {split: np.zeros(len(classes) + 1, dtype=np.int64) for split in lists}
-    for split, names in lists.items():
-        for name in names:
-            try:
-                _, _, labels = layout.photo(root, name, len(classes))
-                counts[split] += np.bincount(labels[labels > 0], minlength=len(classes) + 1)
-            except layout.Flaws as found:
-                flaws += found.lines
-    if not flaws:
-        empty = [name for name, n in zip(classes, counts["train"][1:], strict=True) if not n]
-        flaws += [
-            f"{root / 'classes.txt'}: no training instance of {name}; add training images of it, "
-            "or take it out of the classes"
-            for name in empty
-        ]
-    if not flaws and str(where) in OFFICIAL:
-        try:
-            _official(root, str(where))
-        except DataError as error:
-            flaws.append(str(error))
-    images = " and ".join(f"{len(lists[split]):,} {split}" for split in lists)
-    units = sum(int(count.sum()) for count in counts.values())
-    return [f"{root}: {images} images, {units:,} instances of {len(classes)} classes"], flaws
+    summaries, flaws = [], []
+    for where in wheres or [name for name in OFFICIAL if locate(name).exists()]:
+        summary, found = _verify(where)
+        summaries.append(summary)
+        flaws += found
+    return summaries, flaws
 
 
 def fetch_pascal(show: Callable[[str], None] | None = None) -> list[str]:
@@ -135,10 +116,10 @@ def fetch_pascal(show: Callable[[str], None] | None = None) -> list[str]:
             archive = fetch.download(PASCAL, root.parent, show=show)
             with fetch.replacing(root) as partial:
                 _unpack(archive, partial)
-    summary, flaws = verify("voc")
+    summaries, flaws = verify("voc")
     if flaws:
         raise layout.failure(root, flaws)
-    return summary
+    return summaries
 
 
 def where() -> list[str]:
@@ -147,7 +128,7 @@ def where() -> list[str]:
     for name, known in OFFICIAL.items():
         made = f"`nbkit data fetch voc` makes it from {PASCAL.file}, SHA-256 {PASCAL.sha256}"
         way = made if name == "voc" else "to be put there by hand, see data/README.md"
-        state = f"there, {known}" if locate(name).exists() else f"missing; {way}"
+        state = f"there; published as {known}" if locate(name).exists() else f"missing; {way}"
         lines.append(f"{name}: {locate(name)} ({state})")
     return lines
 
@@ -195,6 +176,34 @@ def _load(root: Path, official: str, size: int) -> Segmented:
         return trained(data, str(root / "classes.txt"))
     except ValueError as error:
         raise DataError(str(error)) from error
+
+
+def _verify(where: str | Path) -> tuple[str, list[str]]:
+    root = locate(where)
+    classes, lists, flaws = layout.read(root)
+    counts = {split: np.zeros(VOID, dtype=np.int64) for split in lists}
+    for split, names in lists.items():
+        for name in names:
+            try:
+                _, _, labels = layout.photo(root, name, len(classes) or VOID - 1)
+                counts[split] += np.bincount(labels[labels > 0], minlength=VOID)
+            except layout.Flaws as found:
+                flaws += found.lines
+    if not flaws:  # only then does an absent class say something
+        flaws += [
+            f"{root / 'classes.txt'}: no training instance of {name}; add training images of it, "
+            "or take it out of the classes"
+            for k, name in enumerate(classes, start=1)
+            if not counts["train"][k]
+        ]
+    if not flaws and str(where) in OFFICIAL:
+        try:
+            _official(root, str(where))
+        except DataError as error:
+            flaws.append(str(error))
+    images = " and ".join(f"{len(lists[split]):,} {split}" for split in lists)
+    units = sum(int(count.sum()) for count in counts.values())
+    return f"{root}: {images} images, {units:,} instances of {len(classes)} classes", flaws
 
 
 def _official(root: Path, name: str) -> None:
