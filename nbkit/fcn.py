@@ -55,7 +55,7 @@ class Trunk:
 TRUNKS = {
     "alexnet": Trunk((64, 192, 384, 256, 256), (11, 5, 3, 3, 3, 6), step=4, dense=1024, stride=32),
     "half": Trunk((32, 96, 192, 128, 128), (11, 5, 3, 3, 3, 3), step=4, dense=256, stride=16),
-    "narrow": Trunk((16, 32, 48, 48, 48), (5, 3, 3, 3, 3, 3), step=2, dense=64, stride=8),
+    "narrow": Trunk((16, 32, 48, 48, 48), (5, 3, 3, 3, 3, 1), step=2, dense=64, stride=8),
 }
 
 
@@ -324,7 +324,7 @@ def _features(trunk: Trunk, stride: int) -> tuple[nn.Sequential, int]:
                 layers.append(nn.MaxPool2d(3, 2, padding=int(i == 0), ceil_mode=i > 0))
                 reached *= 2
             else:
-                layers.append(nn.MaxPool2d(3, 1, padding=dilation, dilation=dilation))
+                layers.append(nn.MaxPool2d(3, 1, padding=1))
                 dilation *= 2
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers), dilation

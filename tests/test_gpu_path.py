@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from nbkit import losses, models, train
+from nbkit import fcn, losses, models, train
+from nbkit.images import Images
 
 NETWORKS, EXAMPLES, BATCH, FEATURES, CLASSES = 3, 20, 6, 4, 5
 KNOWN = {"kept": 0.6, "prior": 0.4, "num_classes": CLASSES, "weight_ratio": 0.5}
@@ -95,6 +96,46 @@ def test_mixup(name, faded, cuda):
     other = x.gather(1, partner[:, :, None].expand_as(x))
     mixed = model(share[:, None, None] * x + (1 - share[:, None, None]) * other)
     on_gpu(torch.vmap(loss.with_mixup)(model(x), y, mixed, partner, share))
+
+
+PIXELS = ["vpu(mixup_weight=0)", "dist_pu(mixup_weight=0)"]
+PIXELS += [spec for spec in SPECS if spec not in ("vpu", "dist_pu", "noise_layer")]
+
+
+def segmenting(head, stride=8):
+    """A network, images and the targets of its head, and a batch as ``train.fit`` gathers it."""
+    model = fcn.FCN(CLASSES, [0], trunk="narrow", stride=stride, dropout=0.0, head=head)
+    images = Images(torch.zeros(EXAMPLES, 32, 32, 3, dtype=torch.uint8))
+    images.moves = torch.zeros(3, EXAMPLES, dtype=torch.int64)
+    targets = {
+        "pixels": torch.zeros(1, EXAMPLES, 32, 32, dtype=torch.uint8),
+        "image": torch.zeros(1, EXAMPLES, CLASSES - 1, dtype=torch.uint8),
+        "reconstruction": None,
+    }[head]
+    index = torch.randint(0, EXAMPLES, (1, BATCH))
+    return model, *train.gather(images, targets, index)
+
+
+@pytest.mark.parametrize("spec", PIXELS)
+def test_loss_of_segmented_images(spec, cuda):
+    model, x, y = segmenting("pixels")
+    assert y.shape == (1, BATCH, 32, 32)
+    assert y.device.type == "cuda"
+    loss = build(spec)
+    on_gpu(train._losses(model, loss, [], x, y, None, None, 0), (1,))
+
+
+@pytest.mark.parametrize("stride", [16, 8, 4])
+def test_segmentation_at_every_stride(stride, cuda):
+    model, x, _ = segmenting("pixels", stride)
+    on_gpu(model(x), (1, BATCH, CLASSES, 32, 32))
+
+
+@pytest.mark.parametrize("head", ["image", "reconstruction"])
+def test_pre_training_without_masks(head, cuda):
+    model, x, y = segmenting(head)
+    loss = losses.SquaredError() if y.is_floating_point() else build("cross_entropy")
+    on_gpu(train._losses(model, loss, [], x, y, None, None, 0), (1,))
 
 
 @pytest.mark.parametrize(

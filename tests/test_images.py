@@ -6,6 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nbkit import models
+from nbkit.checks import VOID
 from nbkit.images import MEAN, STD, Images
 
 
@@ -79,6 +80,52 @@ def test_examples_are_the_chosen_rows(pixels):
     chosen = torch.tensor([5, 5, 2])
     assert torch.equal(Images(pixels, chosen).plain(slice(0, 3)), Images(pixels).plain(chosen))
     assert len(Images(pixels, chosen)) == 3
+
+
+@pytest.fixture
+def places():
+    """Images whose pixels say where they are, and masks that say the same."""
+    high, wide, count = 12, 10, 5
+    place = torch.arange(high * wide).view(high, wide)
+    pixels = torch.stack([place, place, place], -1).to(torch.uint8).repeat(count, 1, 1, 1)
+    pixels[..., 2] = torch.arange(count).view(-1, 1, 1)
+    masks = (place + 120 * torch.arange(count).view(-1, 1, 1)).long()
+    masks[masks == VOID] = 0
+    return pixels, masks
+
+
+def test_a_mask_moves_with_its_image(places):
+    pixels, masks = places
+    rows = torch.tensor([4, 2, 2, 0])
+    images = Images(pixels, rows, shift=0.3, mean=(0, 0, 0), std=(1, 1, 1))
+    images.begin_epoch(1, 0)
+    index = torch.tensor([3, 1, 2, 0, 1])
+    seen, moved = images.augmented(index), images.moved(index, masks[rows])
+    known = moved != VOID
+    expected = seen[:, 0].long() + 120 * seen[:, 2].long()
+    expected[expected == VOID] = 0
+    assert torch.equal(moved[known], expected[known])
+    assert (moved[1] != moved[4]).sum() == 0  # the same example twice
+    assert (moved[1] != masks[2]).any()  # it did move
+
+
+def test_what_comes_from_beyond_the_border_is_void_and_nothing_else(places):
+    pixels, masks = places
+    images = Images(pixels, shift=0.3)
+    images.begin_epoch(1, 0)
+    down, right, _ = images.moves
+    moved = images.moved(torch.arange(5), masks)
+    for i in range(5):
+        inside = (12 - abs(int(down[i]))) * (10 - abs(int(right[i])))
+        assert (moved[i] != VOID).sum() == inside
+
+
+def test_masks_without_shift_and_flip_are_the_same(places):
+    pixels, masks = places
+    images = Images(pixels, shift=0.0, flip=False)
+    images.begin_epoch(0, 0)
+    index = torch.tensor([1, 4])
+    assert torch.equal(images.moved(index, masks), masks[index])
 
 
 @pytest.mark.parametrize("change", [lambda p: p.float(), lambda p: p[..., :2], lambda p: p[0]])

@@ -1,0 +1,384 @@
+"""FCN-AlexNet: its shapes, its training on masks, and what a transfer carries over."""
+
+import hashlib
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nbkit import fcn, losses, paths, train
+from nbkit.data import DataError, imagenet
+from nbkit.fcn import FCN
+from nbkit.images import Images
+
+TINY = fcn.Trunk((4, 4, 4, 4, 4), (5, 3, 3, 3, 3, 3), step=2, dense=4, stride=8)
+ALEXNET = {  # torchvision's
+    "features.0": (64, 3, 11, 11),
+    "features.3": (192, 64, 5, 5),
+    "features.6": (384, 192, 3, 3),
+    "features.8": (256, 384, 3, 3),
+    "features.10": (256, 256, 3, 3),
+}
+
+
+def drawn(shape, high, seed=0):
+    return torch.randint(0, high, shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def pixels():
+    return drawn((6, 32, 32, 3), 256).to(torch.uint8)
+
+
+@pytest.fixture
+def masks():
+    """Two classes and void."""
+    masks = drawn((1, 6, 32, 32), 2, seed=1).to(torch.uint8)
+    masks[:, :, :, :5] = 255
+    return masks
+
+
+def fitted(model, pixels, targets, loss="cross_entropy", **options):
+    options = {"epochs": 2, "batch_size": 4, "learning_rate": 1e-2} | options
+    loss = losses.create(loss) if isinstance(loss, str) else loss
+    return train.fit(model, Images(pixels), targets, loss, **options)
+
+
+def weights(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+def test_the_trunk_has_torchvision_s_shapes_and_names():
+    state = FCN(3, [0], dense=8).state_dict()
+    found = {name: tuple(state[f"{name}.weight"].shape) for name in ALEXNET}
+    assert found == ALEXNET
+    assert all(state[f"{name}.bias"].shape == shape[:1] for name, shape in ALEXNET.items())
+
+
+@pytest.mark.parametrize("trunk", ["half", "narrow"])
+@pytest.mark.parametrize("share", [1, 2, 4])
+def test_the_output_covers_the_input_at_every_stride(trunk, share):
+    whole = 8 * fcn.TRUNKS[trunk].step
+    model = FCN(3, [0], trunk=trunk, dense=8, stride=whole // share).eval()
+    cells = []
+    model.score.register_forward_hook(lambda layer, args, output: cells.append(output.shape[2:]))
+    size = (2 * whole, 3 * whole)
+    with torch.no_grad():
+        assert model(torch.zeros(1, 2, 3, *size)).shape == (1, 2, 3, *size)
+    assert cells[0] == (2 * share, 3 * share)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "stride"),
+    [("half", 32), ("half", 16), ("half", 8), ("narrow", 16), ("narrow", 8), ("narrow", 4)],
+)
+def test_a_cell_looks_at_its_own_place(trunk, stride):
+    """The middle of what a cell sees lies within half a cell of where the cell is drawn."""
+    model = FCN(2, [0], trunk=trunk, dense=8, stride=stride).eval()
+    size = 512 if trunk == "half" else 192
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.weight.fill_(1 / layer.weight[0].numel())
+        x = torch.zeros(1, 3, size, size)
+    middle = size // stride // 2
+    model.features.requires_grad_(False)
+    for layer in model.features:  # the average instead of the maximum: every pixel then counts
+        if isinstance(layer, torch.nn.MaxPool2d):
+            layer.forward = _average(layer)
+    x.requires_grad_(True)
+    model.score(model.fc7(model.fc6(F.pad(model.features(x + 1), model.margin))))[
+        0, 0, middle, middle
+    ].backward()
+    seen = x.grad.abs().sum((0, 1, 2))
+    centre = (seen * torch.arange(size)).sum() / seen.sum()
+    drawn_at = (middle + 0.5) * stride - 0.5
+    assert abs(centre.item() - drawn_at) <= stride / 2
+
+
+def _average(layer):
+    def forward(x):
+        k = layer.kernel_size
+        kernel = torch.full((x.shape[1], 1, k, k), 1 / k**2)
+        edge = layer.padding
+        x = F.pad(x, (edge, edge + layer.ceil_mode, edge, edge + layer.ceil_mode))
+        return F.conv2d(x, kernel, stride=layer.stride, groups=x.shape[1])
+
+    return forward
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 6), (1, 5, 1, 2)])
+def test_upsampling_is_bilinear(shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(x, scale_factor=8, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(fcn.upsampled(x, 8), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_classes_change_the_score_layer_alone():
+    one, other = FCN(3, [5], trunk=TINY).state_dict(), FCN(9, [5], trunk=TINY).state_dict()
+    same = {name for name in one if one[name].shape == other[name].shape}
+    assert {name for name in one if name not in same} == {"score.weight", "score.bias"}
+    assert all(torch.equal(one[name], other[name]) for name in same)
+
+
+@pytest.mark.parametrize("size", [(60, 64), (64, 33)])
+def test_a_size_that_the_stride_does_not_divide_is_refused(size):
+    with pytest.raises(ValueError, match=r"cannot be divided by the stride 8: use 64 x (64|32)"):
+        FCN(3, [0], trunk=TINY)(torch.zeros(1, 1, 3, *size))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": [0, 1]}, "one seed, got 2"),
+        ({"trunk": "vgg"}, "trunk must be one of alexnet, half, narrow"),
+        ({"stride": 32}, "stride must be 16, 8 or 4 with this trunk, got 32"),
+        ({"head": "boxes"}, "head must be one of pixels, image, reconstruction"),
+        ({"dropout": 1}, "dropout"),
+        ({"classes": 1}, "classes"),
+    ],
+)
+def test_bad_arguments_are_refused(options, message):
+    options = {"classes": 3, "seeds": [0], "trunk": TINY} | options
+    with pytest.raises(ValueError, match=message):
+        FCN(**options)
+
+
+# --- training -------------------------------------------------------------------------------------
+
+
+def test_masks_are_learnt(pixels):
+    pixels[:, :, :, :] = 40
+    masks = torch.zeros(1, 6, 32, 32, dtype=torch.uint8)
+    for i in range(6):
+        pixels[i, 8:24, 4 * i : 4 * i + 12] = 220
+        masks[0, i, 8:24, 4 * i : 4 * i + 12] = 1
+    model = FCN(2, [0], trunk=TINY, dropout=0.0)
+    fitted(model, pixels, masks, epochs=40)
+    right = fcn.predict(model, Images(pixels), batch_size=4) == masks[0]
+    assert right.float().mean() > 0.85
+
+
+@pytest.mark.parametrize("name", [n for n in losses.names() if n not in ("vpu", "dist_pu")])
+def test_a_loss_of_pixels_is_that_of_as_many_examples(name, masks):
+    """Binary segmentation is classification of the flattened pixels."""
+    loss = losses.build(name, kept=0.5, prior=0.4, num_classes=2)
+    logits = torch.randn(1, 6, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+
+    def found(logits, y):
+        own = train._own_parameters(loss, 1, torch.device("cpu"))
+        return train._losses(lambda x: x, loss, own, logits, y, torch.ones(1), None, 0)
+
+    flat = logits[0].movedim(1, -1).reshape(-1, 2)
+    y = masks.long()
+    examples = found(flat[None], y.reshape(1, -1))
+    torch.testing.assert_close(found(logits, masks), examples)
+    known = y.flatten() != 255
+    torch.testing.assert_close(found(flat[None, known], y.flatten()[None, known]), examples)
+    torch.testing.assert_close(loss(flat, y.flatten())[None], examples)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "exponential", "nnpu", "vpu(mixup_weight=0)"])
+def test_void_contributes_nothing(name, masks):
+    loss = losses.build(name, kept=0.5, prior=0.4, num_classes=2)
+    logits = torch.randn(1, 6, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    other = torch.where(masks[:, :, None] == 255, 100 * logits + 3, logits).requires_grad_(True)
+
+    def found(logits, masks):
+        return train._losses(lambda x: x, loss, [], logits, masks, None, None, 0)
+
+    cropped = found(logits[..., 5:], masks[..., 5:])
+    torch.testing.assert_close(found(logits, masks), cropped)
+    torch.testing.assert_close(found(other, masks), cropped)
+    found(other, masks).sum().backward()
+    assert not other.grad[..., :5].any()
+    assert other.grad[..., 5:].any()
+
+
+def test_an_interrupted_training_ends_in_the_same_weights(tmp_path, pixels, masks):
+    whole, first, second = (FCN(2, [4], trunk=TINY) for _ in range(3))
+    fitted(whole, pixels, masks, epochs=3)
+    file = tmp_path / "run.pt"
+
+    def stop(epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(first, pixels, masks, epochs=3, checkpoint=file, on_epoch=stop)
+    fitted(second, pixels, masks, epochs=3, checkpoint=file)
+    torch.testing.assert_close(weights(second), weights(whole), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["vpu", "dist_pu"])
+def test_mixing_pixels_is_refused_with_the_way_out(name, pixels, masks):
+    mixing, bare = losses.create(name, prior=0.4), losses.create(name, prior=0.4, mixup_weight=0)
+    for loss in (mixing, losses.FadeIn(mixing)):
+        with pytest.raises(ValueError, match=r"mixes whole examples.*set mixup_weight=0"):
+            fitted(FCN(2, [0], trunk=TINY), pixels, masks, loss)
+    fitted(FCN(2, [0], trunk=TINY), pixels, masks, bare, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m[:, :5], "one target each"),
+        (lambda m: m[:, :, :16], r"masks are \(16, 32\) where images are \(32, 32\)"),
+        (lambda m: m + 2, r"targets must be in 0\.\.1 or 255"),
+        (lambda m: torch.zeros_like(m), "no labelled positive"),
+        (lambda m: m.float(), r"targets must be int64 .*uint8 or int64 masks.*got torch.float32"),
+        (lambda m: m.repeat(2, 1, 1, 1), "targets must be int64"),
+        (lambda m: None, "SquaredError"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(change, message, pixels, masks):
+    with pytest.raises(ValueError, match=message):
+        fitted(FCN(2, [0], trunk=TINY), pixels, change(masks))
+
+
+# --- the controls that need no masks --------------------------------------------------------------
+
+
+def test_image_labels_train_a_sigmoid_a_category(pixels):
+    model = FCN(4, [0], trunk=TINY, dropout=0.0, head="image")
+    present = drawn((1, 6, 3), 2)
+    logits = model(torch.randn(1, 6, 3, 32, 32))
+    assert logits.shape == (1, 6, 2, 3)
+    found = train._losses(
+        lambda x: x, losses.create("cross_entropy"), [], logits, present, None, None, 0
+    )
+    scores = logits[0, :, 1] - logits[0, :, 0]
+    expected = F.binary_cross_entropy_with_logits(scores, present[0].float())
+    torch.testing.assert_close(found, expected[None])
+    history = fitted(model, pixels, present, epochs=30)
+    assert history.losses[-1] < history.losses[0]
+
+
+def test_an_autoencoder_learns_without_targets(pixels):
+    model = FCN(2, [0], trunk=TINY, dropout=0.0, head="reconstruction")
+    images = Images(pixels)
+    x = images.plain(slice(0, 6))[None]
+    model.begin_epoch(0)
+    found = losses.SquaredError().stacked(model(x), x)
+    torch.testing.assert_close(found, F.mse_loss(model(x), x)[None])
+    model = FCN(2, [0], trunk="narrow", dropout=0.0, head="reconstruction")
+    plain = pixels // 8 + 200 * (drawn((6, 1, 1, 3), 2, seed=2)).to(torch.uint8)  # almost a colour
+    history = fitted(model, plain, None, losses.SquaredError(), epochs=25, learning_rate=3e-3)
+    assert history.losses[-1] < 0.5 * history.losses[0]
+
+
+def test_an_autoencoder_with_targets_is_refused(pixels, masks):
+    with pytest.raises(ValueError, match="has no targets"):
+        fitted(FCN(2, [0], trunk=TINY), pixels, masks, losses.SquaredError())
+
+
+# --- transfer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [None, 0, 3, ["conv1", "fc6"]])
+def test_named_layers_are_equal_and_the_rest_is_not_touched(layers):
+    source, model = FCN(6, [1], trunk=TINY).state_dict(), FCN(3, [2], trunk=TINY)
+    before = weights(model)
+    names = fcn.trunk_layers()
+    expected = names if layers is None else names[:layers] if layers in (0, 3) else layers
+    assert fcn.transfer(model, source, layers) == expected
+    copied = {
+        f"{fcn.TRUNK_LAYERS[name]}.{kind}" for name in expected for kind in ("weight", "bias")
+    }
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, source[name] if name in copied else before[name])
+        assert name.endswith("bias") or (name in copied) != torch.equal(value, before[name])
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_a_transfer_between_heads_carries_the_trunk():
+    source, model = FCN(2, [1], trunk=TINY, head="reconstruction"), FCN(3, [2], trunk=TINY)
+    fcn.transfer(model, source.state_dict())
+    assert torch.equal(model.fc7.weight, source.fc7.weight)
+
+
+@pytest.mark.parametrize("layers", [3, 7])
+def test_frozen_layers_do_not_move(layers, pixels, masks):
+    model = FCN(2, [0], trunk=TINY)
+    frozen = fcn.transfer(model, FCN(3, [1], trunk=TINY).state_dict(), layers, freeze=True)
+    before = weights(model)
+    fitted(model, pixels, masks, epochs=3)
+    for name, value in model.state_dict().items():
+        still = any(name.startswith(f"{fcn.TRUNK_LAYERS[layer]}.") for layer in frozen)
+        assert torch.equal(value, before[name]) == still, name
+
+
+@pytest.mark.parametrize(
+    ("change", "layers", "message"),
+    [
+        ({}, 8, r"layers must be a number 0\.\.7"),
+        ({}, -1, r"layers must be a number 0\.\.7"),
+        ({}, ["conv9"], r"conv1, conv2.*got \['conv9'\]"),
+        ({}, "conv1", "layers must be"),
+        ({"fc6.weight": None}, None, r"hold no fc6\.weight.*state_dict of an FCN"),
+        (
+            {"fc6.weight": torch.zeros(8, 4, 3, 3)},
+            None,
+            r"fc6\.weight is \(8, 4, 3, 3\) in the weights and \(4, 4, 3, 3\) in the network",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_and_change_nothing(change, layers, message):
+    model = FCN(3, [0], trunk=TINY)
+    state = weights(FCN(3, [1], trunk=TINY)) | change
+    before = weights(model)
+    with pytest.raises(ValueError, match=message):
+        fcn.transfer(model, {k: v for k, v in state.items() if v is not None}, layers)
+    torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
+
+
+# --- the weights of ImageNet ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def published(sandbox, monkeypatch):
+    """A small file in the layout of torchvision's, where the real one is looked for."""
+    state = {f"{name}.weight": torch.randn(shape) for name, shape in ALEXNET.items()}
+    state |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in ALEXNET.items()}
+    for place, shape in ((1, (8, 256 * 36)), (4, (8, 8)), (6, (10, 8))):
+        state[f"classifier.{place}.weight"] = torch.randn(shape)
+        state[f"classifier.{place}.bias"] = torch.randn(shape[0])
+    path = paths.cache() / imagenet.FILE
+    path.parent.mkdir()
+    torch.save(state, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    archive = imagenet.Archive(imagenet.FILE, digest, imagenet.ALEXNET.mirrors)
+    monkeypatch.setattr(imagenet, "ALEXNET", archive)
+    return state
+
+
+def test_imagenet_weights_load_into_the_trunk(published):
+    model = FCN(3, [0], dense=8)
+    fcn.transfer(model, fcn.imagenet_state())
+    for name in ALEXNET:
+        assert torch.equal(model.get_parameter(f"{name}.weight"), published[f"{name}.weight"])
+    x = torch.randn(1, 256, 6, 6)
+    for layer, place in ((model.fc6, 1), (model.fc7, 4)):
+        weight, bias = (published[f"classifier.{place}.{kind}"] for kind in ("weight", "bias"))
+        expected = F.linear(x.flatten(1), weight, bias)
+        torch.testing.assert_close(layer(x).flatten(1), expected, rtol=1e-4, atol=1e-3)
+        x = expected[:, :, None, None]
+
+
+def test_missing_weights_name_their_place_and_their_checksum(sandbox):
+    with pytest.raises(DataError, match=rf"missing: download .*{imagenet.FILE}.*7be5be79"):
+        fcn.imagenet_state()
+
+
+def test_another_weights_file_is_refused(published):
+    path = paths.cache() / imagenet.FILE
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"another file.*delete it"):
+        fcn.imagenet_state()
+
+
+def test_the_checksum_is_the_one_in_the_published_name():
+    assert imagenet.ALEXNET.sha256.startswith(imagenet.FILE.split("-")[-1].removesuffix(".pth"))
