@@ -262,8 +262,6 @@ def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.
 
 def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
     logits = model(x)
-    if not y.is_floating_point():  # every position of a dense output is an example of the loss
-        logits, y = logits.movedim(2, 1).flatten(2).transpose(1, 2), y.flatten(1)
     names = [name for name, _ in loss.named_parameters()]
     if names:
         own = dict(zip(names, parameters[-len(names) :], strict=True))
@@ -273,6 +271,9 @@ def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
         return torch.vmap(lambda p, *args: call({f"loss.{k}": v for k, v in p.items()}, args))(
             own, logits, y, ratio
         )
+    if y.ndim > 2 and not y.is_floating_point():  # one network; every position is an example
+        ratio = (weight_ratio,) if loss.separable else ()
+        return loss.value(logits[0], y[0], *ratio)[None]
     if drawn is None:
         return loss.stacked(logits, y, weight_ratio)
     share, pick = drawn[0][:, step], drawn[1][:, step, : y.shape[1]]
