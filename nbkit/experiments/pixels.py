@@ -1,5 +1,7 @@
 """What the experiments on masks share: data, network, and scores under every criterion."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +16,7 @@ from nbkit.images import Images
 from nbkit.optim import one_thread
 
 EVALUATION_BATCH = 50
+EVALUATIONS = 20  # of a training, at most, evenly spaced and the last epoch among them
 PROXY_STEP = 4  # every fourth pixel either way is enough to rank epochs and posteriors
 BALANCES = ("none", "balanced", "half", "bayes")
 MEASURES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
@@ -229,16 +232,32 @@ def with_intervals(per_image: np.ndarray, seed: int) -> dict[str, float]:
     return found
 
 
-def by_criterion(confusion: np.ndarray, selectors: dict[str, np.ndarray]) -> dict[str, dict]:
+def every(epochs: int, score: Callable[[], dict]) -> Callable[[int], dict | None]:
+    """Return a callback for ``train.fit`` that scores ``EVALUATIONS`` of the epochs."""
+    step = math.ceil(epochs / EVALUATIONS)
+    return lambda epoch: None if (epochs - epoch) % step else {"epoch": epoch, **score()}
+
+
+def series(history: train.History) -> dict[str, np.ndarray]:
+    """Return what ``every`` scored, one entry an evaluation, by name; ``epoch`` counts from 1."""
+    scored = [epoch for epoch in history.epochs if epoch is not None]
+    return {name: np.stack([np.asarray(e[name]) for e in scored]) for name in scored[0]}
+
+
+def by_criterion(
+    epoch: np.ndarray, confusion: np.ndarray, selectors: dict[str, np.ndarray]
+) -> dict[str, dict]:
     """Return the four measures at the epochs that the selection criteria keep.
 
     Parameters
     ----------
+    epoch : (E,) array
+        When the validation images were scored.
     confusion : (E, C, C) array
-        Of the validation images after each epoch.
+        What came out.
     selectors : dict of (E,) arrays
         What a criterion maximises. Besides them there are ``last``, ``last_3`` (the mean of the
-        last three epochs) and ``test``, which peeks at the validation images.
+        last three) and ``test``, which peeks at the validation images.
     """
     measured = metrics.segmentation(confusion)
     last = len(confusion) - 1
@@ -246,7 +265,7 @@ def by_criterion(confusion: np.ndarray, selectors: dict[str, np.ndarray]) -> dic
     picks |= {name: [int(values.argmax())] for name, values in selectors.items()}
     picks["test"] = [int(measured["mean_iu"].argmax())]
     return {
-        criterion: {name: float(values[epochs].mean()) for name, values in measured.items()}
-        | {"epoch": epochs[-1] + 1}
-        for criterion, epochs in picks.items()
+        criterion: {name: float(values[chosen].mean()) for name, values in measured.items()}
+        | {"epoch": int(epoch[chosen[-1]])}
+        for criterion, chosen in picks.items()
     }

@@ -182,7 +182,7 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, run.kept, observed.masks[used])
 
-    def score(epoch: int) -> dict[str, np.ndarray]:
+    def score() -> dict[str, torch.Tensor]:
         return _scores(run, model, observed, validation)
 
     history = pixels.fit(
@@ -194,7 +194,7 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
         epochs=run.epochs,
         weight_ratio=ratio,
         device=device,
-        on_epoch=score,
+        on_epoch=pixels.every(run.epochs, score),
         checkpoint=checkpoint,
     )
     return Segmenter(model, observed, history, ratio)
@@ -254,12 +254,9 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
     (run,) = stack
     trained = fit(run, device, paths.checkpoint(run.key))
     observed, history = trained.observed, trained.history
-    series = {
-        name: torch.stack([epoch[name] for epoch in history.epochs]).numpy()
-        for name in ("confusion", "oracle", "proxy_accuracy")
-    }
+    series = pixels.series(history)
     selectors = {name: series[name] for name in ("proxy_accuracy", "oracle")}
-    scored = pixels.by_criterion(series["confusion"], selectors)
+    scored = pixels.by_criterion(series["epoch"], series["confusion"], selectors)
     detected = metrics.detection(series["confusion"][-1])
     validation = pixels.load(run)
     validation = validation.select(validation.validation)
@@ -275,6 +272,7 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
             "curves": {
                 "loss": [float(loss[0]) for loss in history.losses],
                 **{name: np.round(values, 4) for name, values in selectors.items()},
+                "epoch": series["epoch"],
                 "mean_iu": np.round(measured["mean_iu"], 4),
             },
             "confusion": series["confusion"][-1],

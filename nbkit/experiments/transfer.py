@@ -138,8 +138,8 @@ def categories(preset: str) -> dict[tuple[str, int, int], TransferRun]:
     wanted |= {"all": {"source": "complete"}, "instance": {"source": "instance"}}
     return {
         (name, fold, seed): replace(_run(size, fold, seed), **changes)
-        for seed in range(size["seeds"])
-        for fold in range(1, size["folds"] + 1)
+        for seed in range(size["curve_seeds"])
+        for fold in size["curve_folds"]
         for name, changes in wanted.items()
     }
 
@@ -154,8 +154,8 @@ def rates(preset: str) -> dict[tuple[str, float, int, int], TransferRun]:
             rate=rate,
             distractors=size["distractors"] if verb == "misannotated" else 0,
         )
-        for seed in range(size["rate_seeds"])
-        for fold in range(1, size["folds"] + 1)
+        for seed in range(size["curve_seeds"])
+        for fold in size["curve_folds"]
         for verb in VERBS
         for rate in size["rates"]
     }
@@ -171,8 +171,8 @@ def layers(preset: str) -> dict[tuple[str, int, bool, int, int], TransferRun]:
         (name, count, frozen, fold, seed): replace(
             _run(size, fold, seed, TABLE[name]), layers=count, frozen=frozen
         )
-        for seed in range(size["layer_seeds"])
-        for fold in size["layer_folds"]
+        for seed in range(size["curve_seeds"])
+        for fold in size["curve_folds"][:1]
         for name in ("CompleteCategory", "RandomCategory", "FromScratch")
         for frozen in (False, True)
         for count in range(1, len(fcn.TRUNK_LAYERS) + 1)
@@ -187,8 +187,8 @@ def worth(preset: str) -> dict[tuple[str, int, int, int], TransferRun]:
         (name, images, fold, seed): replace(
             _run(size, fold, seed, TABLE[name]), target_images=images
         )
-        for seed in range(size["worth_seeds"])
-        for fold in range(1, size["folds"] + 1)
+        for seed in range(size["curve_seeds"])
+        for fold in size["curve_folds"]
         for images in size["worth_images"]
         for name in ("CompleteCategory", "PixelObjectness", "RandomCategory", "FromScratch")
     }
@@ -208,8 +208,8 @@ def missing(preset: str) -> dict[tuple[str, int, int], TransferRun]:
     }
     return {
         (name, fold, seed): replace(_run(size, fold, seed), source="missing", rate=0.5, **changes)
-        for seed in range(size["seeds"])
-        for fold in range(1, size["folds"] + 1)
+        for seed in range(size["curve_seeds"])
+        for fold in size["curve_folds"]
         for name, changes in wanted.items()
     }
 
@@ -351,7 +351,7 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
     model = model.to(device)
     true = validation.masks()
 
-    def score(epoch: int) -> dict[str, torch.Tensor]:
+    def score() -> dict[str, torch.Tensor]:
         predicted, _ = pixels.predict(model, validation.images)
         return {
             "confusion": torch.from_numpy(metrics.image_confusions(true, predicted, classes).sum(0))
@@ -365,11 +365,12 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
         losses.create("cross_entropy"),
         epochs=run.epochs,
         device=device,
-        on_epoch=score,
+        on_epoch=pixels.every(run.epochs, score),
         checkpoint=paths.checkpoint(run.key),
     )
-    confusion = torch.stack([epoch["confusion"] for epoch in history.epochs]).numpy()
-    scored = pixels.by_criterion(confusion, {})
+    series = pixels.series(history)
+    confusion = series["confusion"]
+    scored = pixels.by_criterion(series["epoch"], confusion, {})
     predicted, _ = pixels.predict(model, validation.images)
     per_image = metrics.image_confusions(true, predicted, classes)
     scored["last"] |= pixels.with_intervals(per_image, run.seed)
@@ -378,6 +379,7 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
         "metrics": scored,
         "curves": {
             "loss": [float(loss[0]) for loss in history.losses],
+            "epoch": series["epoch"],
             "mean_iu": np.round(mean_iu, 4),
         },
         "class_iu": np.nan_to_num(metrics.class_iu(confusion[-1]), nan=-1),
