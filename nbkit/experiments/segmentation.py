@@ -87,8 +87,10 @@ ROWS = {
     "Weighted, Bayes r": Row(loss="weighted", balance="bayes"),
     "Exponential, r = 1": Row(loss="exponential"),
     "Exponential, Bayes r": Row(loss="exponential", balance="bayes"),
+    "Exponential, fade-in": Row(loss="exponential", balance="balanced", fade_in=True),
     "Forward": Row(loss="forward"),
     "nnPU": Row(loss="nnpu"),
+    "nnPU, fade-in": Row(loss="nnpu", fade_in=True),
     "Ignore U": Row("P"),
 }
 DRAFT_ROWS = tuple(ROWS)[:7]

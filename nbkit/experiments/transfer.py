@@ -59,6 +59,8 @@ class TransferRun(PixelRun):
         Of the pre-training, as in ``losses.parse``.
     balance : {"none", "balanced", "half", "bayes"}
         Of the pre-training; see ``pixels.weight_ratio``.
+    fade_in : bool
+        Whether cross-entropy fades into the loss of the pre-training.
     source_epochs, source_images : int
         Of the pre-training; 0 images is all of them.
     layers : int
@@ -81,6 +83,7 @@ class TransferRun(PixelRun):
     distractors: int = 0
     loss: str = "cross_entropy"
     balance: str = "none"
+    fade_in: bool = False
     source_epochs: int = 20
     source_images: int = 0
     layers: int = 7
@@ -203,8 +206,8 @@ def missing(preset: str) -> dict[tuple[str, int, int], TransferRun]:
     wanted = {
         "CrossEntropy": {},
         "Weighted": {"loss": "weighted", "balance": "balanced"},
-        "Exponential": {"loss": "exponential", "balance": "balanced"},
-        "nnPU": {"loss": "nnpu"},
+        "Exponential, fade-in": {"loss": "exponential", "balance": "balanced", "fade_in": True},
+        "nnPU, fade-in": {"loss": "nnpu", "fade_in": True},
     }
     return {
         (name, fold, seed): replace(_run(size, fold, seed), source="missing", rate=0.5, **changes)
@@ -312,7 +315,8 @@ def pretrain(run: TransferRun, device: str = "cpu") -> Source:
     prior = pixels.prior(chosen.masks())
     model = network(noisy.num_classes).to(device)
     kept = 1 - run.rate if run.source.startswith("missing") else 1.0
-    loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.num_classes).to(device)
+    loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.num_classes)
+    loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, kept, masks)
     fit(model, pictures=chosen.images, labels=masks, loss=loss, weight_ratio=ratio)
     return Source(model.state_dict(), {}, noisy.transition, noisy.pixel_transition)
