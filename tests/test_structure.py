@@ -25,7 +25,7 @@ LAYERS = [
     {"runs"},
     {"experiments"},
     {"sweep"},
-    {"tables", "figures"},
+    {"tables", "statistics", "figures"},
     {"explore", "exercises"},
     {"notebooks"},
     {"pages"},

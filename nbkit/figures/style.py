@@ -18,6 +18,10 @@ COLORS = {
     "Weighted": "#0072B2",
     "Exponential": "#D55E00",
     "BootstrapHard": "#009E73",
+    "P+N": "#CC79A7",
+    "DropoutReg": "#E69F00",
+    "nnPU": "#000000",
+    "Complete": "#999999",
 }
 
 
