@@ -153,7 +153,9 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
                 for ends in zip(table["low"], table["high"], strict=True)
             ],
             "n": table["n"],
-            "p, Holm": [text("{:.3f}", value) for value in table["p_holm"]],
+            "p, Holm": [
+                "< 0.001" if value < 0.001 else text("{:.3f}", value) for value in table["p_holm"]
+            ],
             "verdict": table["verdict"],
         },
         index=table.index,

@@ -120,9 +120,9 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
         From ``experiments.scoring.frame``.
     criterion, command : str
     """
-    runs = frame[frame["criterion"] == frame["criterion"].iloc[0]]
+    runs = frame.drop_duplicates("key")
     done = runs["accuracy"].notna()
-    devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "no device yet"
+    devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
     return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}; `{command}`"
 
 

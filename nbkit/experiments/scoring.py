@@ -142,16 +142,16 @@ def frame(store: Store, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.D
     Returns
     -------
     DataFrame
-        One row a run and criterion, in the order of the grid: the names, ``criterion``, ``device``
-        ("" if the run has no result), and the scores, NaN where there is none.
+        One row a run and criterion, in the order of the grid: the names, ``key``, ``criterion``,
+        ``device`` ("" if the run has no result), and the scores, NaN where there is none.
     """
     rows = []
     for parts, run in grid.items():
         record = store.load(run) or {"metrics": {}, "provenance": {"device": ""}}
         for criterion in CRITERIA:
-            own = dict(zip(names, parts, strict=True)) | {"criterion": criterion}
+            own = dict(zip(names, parts, strict=True)) | {"key": run.key, "criterion": criterion}
             rows.append(own | record["provenance"] | record["metrics"].get(criterion, {}))
-    columns = [*names, "criterion", "device", *MACRO, *DETECTION, *FINAL]
+    columns = [*names, "key", "criterion", "device", *MACRO, *DETECTION, *FINAL]
     return pd.DataFrame(rows, columns=columns)
 
 
