@@ -35,7 +35,7 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
         raise ValueError(f"the frame has no column {', '.join(lost)}")
     groups = frame.groupby(list(by), sort=False)
     table = groups[list(metrics)].agg(["mean", "std"])
-    table["n"] = groups[metrics[0]].count()
+    table["n", ""] = groups[metrics[0]].count()
     return table
 
 
