@@ -274,7 +274,7 @@ def test_an_executed_notebook_has_no_sliders(smoke):
 def started(grid: dict) -> list:
     """Runs of photographs as a sweep leaves them in the middle: three seeds, two, one, none."""
     seeds = {"table": 3, "figure": 1, "extended": 1, "binary": 0, "dropout": 0}
-    short = {("table", "DropoutReg", 2), ("table", "Weighted", 2), ("extended", "nnPU", 0)}
+    short = {("table", "DropoutReg", 2), ("table", "Weighted", 2), ("extended", "Dist-PU", 0)}
     return [
         run
         for (*name, seed), run in grid.items()
@@ -299,7 +299,7 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
         row: 2 if row in ("Weighted", "DropoutReg") else 3 for row in classification.DRAFT_ROWS
     }
     extended = tables["extended_cifar"].set_index("row")
-    assert extended.loc["nnPU", ["accuracy", "n"]].tolist() == ["–", 0]
+    assert extended.loc["Dist-PU", ["accuracy", "n"]].tolist() == ["–", 0]
     assert "±" not in extended.loc["VPU", "accuracy"]
     assert "±" in extended.loc["Complete", "accuracy"]
     paired = tables["differences_extended_cifar"].set_index("row")

@@ -15,13 +15,13 @@
 # >
 # > With other parameters: `papermill 03_pu_classification.ipynb out.ipynb -p loss exponential
 # > -p kept 0.3 -p seed 7`. With `-p dataset cifar` sections 3.1 to 3.3 train on photographs
-# > (CIFAR-10 against CIFAR-100, a minute with these few; they are downloaded once, 330 MB).
+# > (CIFAR-10 against CIFAR-100; minutes with these few; downloaded once, 330 MB).
 
 # %% tags=["parameters"]
 preset = "laptop"
 dataset = "digits"  # or cifar
-images = 4000  # training images of cifar
-epochs = 4  # of cifar
+images = 10000  # training images of cifar
+epochs = 8  # of cifar
 annotation = "P+U"  # or Complete, P+N
 loss = "cross_entropy"  # or gce(q=0.5), nnpu(variant='clamp'), ...
 kept = 0.5
