@@ -25,8 +25,8 @@ from nbkit.data import cache
 from nbkit.experiments import cifar
 from nbkit.images import MEAN, STD, Images
 
-BATCH, IMAGES, REPETITIONS = 128, 1920, 5
-PIPELINE = 4000
+BATCH, IMAGES, REPETITIONS = 128, 1280, 5
+PIPELINE = 2560
 
 Line = tuple[str, list[float], str]
 

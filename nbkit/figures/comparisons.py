@@ -34,7 +34,7 @@ def dots(
     zero : bool
         Whether a line marks 0.
     """
-    figure, axes = grid(1, 1, (8.2, 1.0 + 0.29 * len(values)))
+    figure, axes = grid(1, 1, (8.2, 1.0 + 0.26 * len(values)))
     axis = axes[0, 0]
     places = np.arange(len(values))
     shifts = 0.16 * (np.arange(len(values.columns)) - (len(values.columns) - 1) / 2)
@@ -93,7 +93,7 @@ def wall(images: np.ndarray, captions: Sequence[Sequence[str]], names: Sequence[
     names : sequence of R str
     """
     rows, columns = images.shape[:2]
-    figure, axes = grid(rows, columns, (1.8 + 1.05 * columns, 1.35 * rows))
+    figure, axes = grid(rows, columns, (1.6 + 0.8 * columns, 1.1 * rows))
     for row in range(rows):
         for column in range(columns):
             axis = axes[row, column]

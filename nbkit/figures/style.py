@@ -36,7 +36,7 @@ def use_style() -> None:
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=100)  # a notebook of many figures stays small
     return buffer.getvalue()
 
 

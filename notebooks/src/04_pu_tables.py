@@ -279,9 +279,10 @@ statistics.printed(paired)
 regret = tables.regret(every, ["row", "seed"])
 criteria = ["last", "last_3", "proxy_accuracy", "pu_auc", "peeking"]
 regrets = tables.summary(regret, ["row"], criteria)
+few = [*classification.DRAFT_ROWS, "nnPU", "Dist-PU"]  # in the figures; the tables hold all rows
 figures.save(
     figures.dots(
-        regrets.xs("mean", axis=1, level=1)[criteria],
+        regrets.xs("mean", axis=1, level=1).loc[few, criteria],
         label="oracle's accuracy minus the criterion's; peeking: test minus oracle",
         title="The price of not knowing the best epoch",
         zero=True,
@@ -314,8 +315,8 @@ assert (peeked["test"] >= honest - 1e-9).all(), "no honest criterion may beat th
 calibration = tables.summary(every_last, ["row"], ["calibration_error", "auc"])
 figures.save(
     figures.dots(
-        calibration["calibration_error"][["mean"]].rename(columns={"mean": "error"}),
-        calibration["calibration_error"][["std"]].rename(columns={"std": "error"}),
+        calibration["calibration_error"].loc[few, ["mean"]].rename(columns={"mean": "error"}),
+        calibration["calibration_error"].loc[few, ["std"]].rename(columns={"std": "error"}),
         label="expected calibration error on test, last epoch (0 is right)",
         title="Confidence against accuracy",
         zero=True,
@@ -348,7 +349,7 @@ near = {"detection_precision": "all of class 0", "far_detection_precision": "wit
 precision = every_last.groupby("row", sort=False)[list(near)].mean().rename(columns=near)
 figures.save(
     figures.dots(
-        precision,
+        precision.loc[few],
         label="share of true positives among what is called positive, last epoch",
         title="Which false alarms are near-positives?",
     ),
@@ -374,9 +375,9 @@ nearness
 
 # %%
 called = scoring.called_positive(store, {**cifar.table(size), **cifar.extended(size)})
-called = called[[*classification.DRAFT_ROWS, "nnPU", "Dist-PU"]]
+called = called[few]
 starred = {name for names in NEAR_POSITIVE.values() for name in names}
-top = called.head(20).rename(index=lambda name: f"{name} *" if name in starred else name)
+top = called.head(15).rename(index=lambda name: f"{name} *" if name in starred else name)
 figures.save(
     figures.rates(top, label="loss", title="Called positive, though of class 0"), "called_cifar"
 )
@@ -393,7 +394,7 @@ if present("cifar") and rows:
     rng = np.random.default_rng(0)
     walls, captions = [], []
     for row in rows:
-        names = called[row].sort_values(ascending=False).index[:9]
+        names = called[row].sort_values(ascending=False).index[:8]
         own = [np.flatnonzero(split.test_categories == split.categories.index(n)) for n in names]
         walls.append(split.test_inputs[[rng.choice(one) for one in own]])
         captions.append([f"{name}\n{called[row][name]:.0%}" for name in names])
@@ -402,7 +403,7 @@ else:
     print("The wall of images needs the photographs (`nbkit data fetch`) and a finished run.")
 
 # %% [markdown]
-# **See:** one image of each of the nine categories that a loss calls positive most often, with the
+# **See:** one image of each of the eight categories that a loss calls positive most often, with the
 # share of that category's images. (Without the photographs the map above says the same in numbers.)
 
 # %% [markdown]
@@ -440,7 +441,7 @@ print(tables.caption(binary, "accuracy, last epoch and best proxy accuracy", com
 vehicles
 
 # %% tags=["nbval-check-output"]
-tables.published("vehicles").fillna("–")
+tables.published("vehicles").astype(object).fillna("–")
 
 # %% [markdown]
 # **See:** compare gaps to "Complete", not accuracies: published rows differ in network, in the
