@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nbkit import losses, rng
+from nbkit import losses, rng, statistics
 from nbkit.experiments import moons
 
 Answer = Callable | float | str | dict | None
@@ -195,3 +195,59 @@ def choose(answer: str | None, frame, criterion: str = "proxy_accuracy") -> None
     means = rows.groupby("row")["accuracy"].mean().sort_values(ascending=False)
     better = list(means.index).index(answer)
     verdict(None if better < 3 else f"{better} other rows do better, selected by {criterion}")
+
+
+def survivors(answer: float | None, p: list[float], level: float = 0.05) -> None:
+    """04 warm-up: how many p-values stay below a level after Holm's correction."""
+
+    def wrong(count: float) -> str | None:
+        if count == (statistics.holm(np.array(p)) < level).sum():
+            return None
+        if count == (len(p) * np.array(p) < level).sum():
+            return (
+                "multiplying each of them by their number is Bonferroni's rule, which is stricter"
+            )
+        return "sort them; each is multiplied by how many are left, itself included"
+
+    check_number(answer, wrong)
+
+
+def paired_interval(answer: Callable | None) -> None:
+    """04 core: confidence interval of a paired difference."""
+    draw = rng.generator(2, "exercise")
+    for seeds in (3, 5, 12):
+        base = draw.normal(0.7, 0.1, seeds)
+        first, second = base + draw.normal(0.01, 0.01, seeds), base
+        given = answer(first, second) if callable(answer) else None
+        if given is None or given is ...:
+            print(TODO)
+            return
+        low, high = (float(end) for end in given)
+        mean, *ends, _ = statistics.interval(first - second)
+        if not np.isclose((low + high) / 2, mean):
+            verdict("the middle of the interval is the mean difference")
+            return
+        if not np.allclose((low, high), ends):
+            share = (high - low) / (ends[1] - ends[0])
+            verdict(
+                f"with {seeds} seeds your interval is {share:.2f} times as wide as it should be"
+            )
+            return
+    verdict(None)
+
+
+def enough_seeds(answer: float | None, differences, half: float) -> None:
+    """04 open: a number of seeds that makes an interval narrow enough, and not much narrower."""
+    spread = float(np.std(differences, ddof=1))
+
+    def wrong(seeds: float) -> str | None:
+        if seeds < 2 or seeds != int(seeds):
+            return "an interval needs a whole number of seeds, at least two"
+        reached = statistics.half_width(spread, int(seeds))
+        if reached > half:
+            return f"with {seeds:.0f} seeds it reaches ± {reached:.4f}, and ± {half} is wanted"
+        if seeds > 3 and statistics.half_width(spread, int(seeds) // 2) <= half:
+            return "half as many would do"
+        return None
+
+    check_number(answer, wrong)

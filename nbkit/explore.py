@@ -7,10 +7,15 @@ picture under sliders.
 import os
 from collections.abc import Callable
 
+import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
 
 from nbkit import figures
+from nbkit.data.split import Split
+from nbkit.experiments.single import pictures
+
+PAGE = 16  # images at once
 
 
 def live(interactive: bool) -> bool:
@@ -42,6 +47,59 @@ def panel(
     display(draw(**start))
     if live(interactive):
         display(_sliders(draw, controls))
+
+
+def browser(
+    split: Split,
+    predict: Callable[[str], np.ndarray],
+    losses: list[str],
+    *,
+    interactive: bool,
+) -> None:
+    """Show test images by loss and confidence: the surest mistakes first, then the sliders.
+
+    Parameters
+    ----------
+    split : data.split.Split
+    predict : callable
+        Name of a loss -> (N, C) class probabilities of the test examples; the first name is asked
+        for at once, the others when they are chosen.
+    losses : list of str
+    interactive : bool
+        Whether to add the sliders.
+    """
+
+    def draw(loss: str, show: str, true_class: str, least_confidence: float, page: int) -> Figure:
+        probability = predict(loss)
+        predicted, confidence = probability.argmax(1), probability.max(1)
+        shown = (predicted == split.test_labels) == (show == "hits")
+        if true_class != "all":
+            shown &= split.test_labels == split.classes.index(true_class)
+        order = np.flatnonzero(shown & (confidence >= least_confidence))
+        order = order[np.argsort(-confidence[order], kind="stable")]
+        part = order[PAGE * page : PAGE * (page + 1)]
+        captions = [
+            f"{_name(split, i)} as {split.classes[predicted[i]]}\n{confidence[i]:.0%} sure"
+            for i in part
+        ]
+        title = f"{loss}: {len(order)} {show}, the surest first"
+        return figures.gallery(pictures(split.test_inputs[part]), captions, title)
+
+    controls = {
+        "loss": losses,
+        "show": ["mistakes", "hits"],
+        "true_class": ["all", *split.classes],
+        "least_confidence": (0.0, 1.0, 0.05, 0.0),
+        "page": (0, 20, 1, 0),
+    }
+    panel(draw, interactive=interactive, controls=controls)
+
+
+def _name(split: Split, i: int) -> str:
+    """What a test example shows: its category if the data set has some, else its class."""
+    if split.test_categories is None:
+        return split.classes[split.test_labels[i]]
+    return split.categories[split.test_categories[i]]
 
 
 def _start(name: str, control: tuple | list) -> object:

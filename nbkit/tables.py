@@ -1,17 +1,22 @@
 """Tables of the study: mean ± standard deviation over seeds, with n, from tidy frames."""
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from nbkit import checks, paths
 
+UNFINISHED = "*No run of this table is finished yet.*"
+
 
 def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """Return mean, standard deviation (ddof 1) and n of each metric in each group.
+
+    A run whose metrics are NaN is not finished: it does not count, and a group may have n = 0.
 
     Parameters
     ----------
@@ -30,23 +35,95 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
         raise ValueError(f"the frame has no column {', '.join(lost)}")
     groups = frame.groupby(list(by), sort=False)
     table = groups[list(metrics)].agg(["mean", "std"])
-    table["n"] = groups.size()
+    table["n", ""] = groups[metrics[0]].count()
     return table
 
 
 def printed(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """Return a summary as text, ``mean ± std`` in one column a metric, and n."""
+    """Return a summary as text, ``mean ± std`` in one column a metric, and n.
+
+    A single run has no ``± std``, and where there is none stands a dash.
+    """
     checks.count("digits", digits, least=0)
     metrics = [name for name in table.columns.get_level_values(0).unique() if name != "n"]
     text = pd.DataFrame(index=table.index)
     for name in metrics:
         mean, std = table[name, "mean"], table[name, "std"]
-        text[name] = [
-            f"{m:.{digits}f} ± {s:.{digits}f}" if s == s else f"{m:.{digits}f}"
-            for m, s in zip(mean, std, strict=True)
-        ]
+        text[name] = [number(m, s, digits) for m, s in zip(mean, std, strict=True)]
     text["n"] = table["n"].to_numpy().ravel()
     return text
+
+
+def number(mean: float, std: float = math.nan, digits: int = 3) -> str:
+    """Return ``mean ± std`` as text, the mean alone without a deviation, a dash without a mean."""
+    if mean != mean:
+        return "–"
+    return f"{mean:.{digits}f} ± {std:.{digits}f}" if std == std else f"{mean:.{digits}f}"
+
+
+def beside(
+    sources: Mapping[str, pd.DataFrame], rows: Sequence[str], metrics: Sequence[str]
+) -> pd.DataFrame:
+    """Return the summaries of several sources as text, row by row beside each other.
+
+    Parameters
+    ----------
+    sources : mapping
+        Name -> frame with a column ``row`` and the metrics, one row a run.
+    rows, metrics : sequences of str
+
+    Returns
+    -------
+    DataFrame
+        Indexed by (row, source); a dash and n = 0 where a source has no run of a row.
+    """
+    parts = {name: printed(summary(frame, ["row"], metrics)) for name, frame in sources.items()}
+    index = pd.MultiIndex.from_product([rows, sources], names=["row", "source"])
+    table = pd.concat(parts, names=["source"]).swaplevel().reindex(index)
+    table["n"] = table["n"].fillna(0).astype(int).astype(object)
+    return table.fillna("–")
+
+
+def regret(frame: pd.DataFrame, by: Sequence[str], value: str = "accuracy") -> pd.DataFrame:
+    """Return what each selection criterion loses against the oracle, run by run.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a run and ``criterion``.
+    by : sequence of str
+        Columns that name a run.
+    value : str
+        Test score under a criterion.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``by``; ``last``, ``last_3``, ``proxy_accuracy`` and ``pu_auc``: score of the
+        oracle (the epoch that is best on clean held-out labels) minus score of the criterion; and
+        ``peeking``: what choosing the epoch on the test set adds to the oracle.
+    """
+    scores = frame.pivot(index=list(by), columns="criterion", values=value)
+    scores = scores.loc[pd.MultiIndex.from_frame(frame[list(by)].drop_duplicates())]
+    honest = ["last", "last_3", "proxy_accuracy", "pu_auc"]
+    table = -scores[honest].sub(scores["oracle"], axis=0)
+    table["peeking"] = scores["test"] - scores["oracle"]
+    return table.rename_axis(columns=None).reset_index()
+
+
+def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
+    """Return a caption: how many runs a row has, under which criterion, where, and how to get them.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        From ``experiments.scoring.frame``.
+    criterion, command : str
+    """
+    runs = frame.drop_duplicates("key")
+    done = runs["accuracy"].notna()
+    devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
+    return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}; `{command}`"
 
 
 def wide(values: pd.Series) -> pd.DataFrame:
@@ -67,13 +144,13 @@ def fill(text: str) -> str:
     """Renew the tables of a Markdown text from the exported CSV files.
 
     A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` and is made of
-    ``figures/NAME.csv``.
+    ``figures/NAME.csv``; one without rows becomes a sentence.
     """
 
     def renew(match: re.Match) -> str:
         frame = pd.read_csv(paths.ROOT / "figures" / f"{match[1]}.csv", dtype=str).fillna("")
         rows = [list(frame.columns), ["---"] * len(frame.columns), *frame.to_numpy().tolist()]
-        lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        lines = UNFINISHED if frame.empty else "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return f"<!-- table: {match[1]} -->\n{lines}\n<!-- end -->"
 
     return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", renew, text, flags=re.S)

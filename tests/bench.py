@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import bench_cifar
 import nbformat
 import numpy as np
 import torch
@@ -139,6 +140,14 @@ def importing() -> None:
     say("import nbkit, seconds", seconds, "under 0.2")
 
 
+def photographs() -> None:
+    """VGG8 on made images of CIFAR's shape."""
+    for measure in (bench_cifar.training, bench_cifar.pipeline):
+        for what, ratios, wanted in measure():
+            say(what, ratios, f"at least {wanted}")
+    bench_cifar.memory()
+
+
 def say(what: str, values: list[float], wanted: str) -> None:
     middle = statistics.median(values)
     print(f"{what}: {middle:.2f} [{min(values):.2f} .. {max(values):.2f}], wanted: {wanted}")
@@ -152,4 +161,4 @@ def main(parts: list[Callable[[], None]]) -> None:
 
 
 if __name__ == "__main__":
-    main([stacked_moons, growth, runner, importing, whole_sweep])
+    main([stacked_moons, growth, runner, importing, photographs, whole_sweep])

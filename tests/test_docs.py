@@ -71,6 +71,9 @@ def test_readme_tables_are_the_exported_ones(name):
     table = README.split(f"<!-- table: {name} -->")[1].split("<!-- end -->")[0]
     shown = [[c.strip() for c in line.strip("|").split("|")] for line in table.strip().splitlines()]
     exported = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str).fillna("")
+    if exported.empty:
+        assert table.strip() == tables.UNFINISHED
+        return
     assert shown[0] == list(exported.columns)
     assert shown[2:] == exported.to_numpy().tolist()
 

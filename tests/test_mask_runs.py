@@ -8,9 +8,9 @@ import torch
 
 from nbkit import fcn, losses, runs, sweep, train
 from nbkit.checks import VOID
-from nbkit.experiments import pixels, segmentation, transfer
+from nbkit.experiments import pixels, pretraining, segmentation, transfer
 from nbkit.experiments.segmentation import SegmentationRun
-from nbkit.experiments.transfer import TransferRun
+from nbkit.experiments.pretraining import TransferRun
 
 SCENES = {"dataset": "scenes", "images": 60, "objects": 3, "epochs": 2}
 TRANSFER = SCENES | {"images": 120, "source_epochs": 1, "folds": 4}
@@ -119,7 +119,7 @@ def test_runs_of_one_pre_training_do_it_once(monkeypatch):
 @pytest.mark.parametrize("count", [0, 3, 7])
 def test_copied_layers_are_the_source_s_and_frozen_ones_stay(count, monkeypatch):
     run = TransferRun(**TRANSFER, layers=count, frozen=True)
-    source = transfer.pretrain(run)
+    source = pretraining.pretrain(run)
     model, _ = transfer.finetune(run, source)
     for i, name in enumerate(fcn.TRUNK_LAYERS.values()):
         after, before = (state[f"{name}.weight"] for state in (model.state_dict(), source.state))

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import fake_cifar
 import nbformat
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ import pytest
 import torch
 from conftest import folders
 from matplotlib.figure import Figure
+from scipy import stats
 
 from nbkit import (
     data,
@@ -32,8 +34,9 @@ from nbkit import (
     pages,
     paths,
 )
-from nbkit.experiments import moons
+from nbkit.experiments import cifar, classification, moons, single
 from nbkit.notebooks import NotebookError
+from nbkit.runs import Store
 
 SOURCES = {path.stem: path for path in sorted((notebooks.FOLDER / "src").glob("*.py"))}
 EXERCISED = [name for name, path in SOURCES.items() if '"exercises"' in path.read_text()]
@@ -172,7 +175,7 @@ def test_exercises_have_three_grades(name):
 
 
 def test_the_notebooks_that_teach_have_exercises():
-    assert {"01_losses", "02_moons", "03_pu_classification"} <= set(EXERCISED)
+    assert {"01_losses", "02_moons", "03_pu_classification", "04_pu_tables"} <= set(EXERCISED)
 
 
 @pytest.mark.parametrize("name", EXERCISED)
@@ -266,6 +269,55 @@ def test_an_executed_notebook_opens_everywhere(smoke):
 def test_an_executed_notebook_has_no_sliders(smoke):
     text = json.dumps(smoke.notebook)
     assert "widget-view" not in text
+
+
+def started(grid: dict) -> list:
+    """Runs of photographs as a sweep leaves them in the middle: three seeds, two, one, none."""
+    seeds = {"table": 3, "figure": 1, "extended": 1, "binary": 0, "dropout": 0}
+    short = {("table", "DropoutReg", 2), ("table", "Weighted", 2), ("extended", "Dist-PU", 0)}
+    return [
+        run
+        for (*name, seed), run in grid.items()
+        if seed < seeds[name[0]] and (*name, seed) not in short
+    ]
+
+
+@pytest.mark.xdist_group("photographs")
+def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, committed_results):
+    shutil.copytree(committed_results, tmp_path / "results")
+    grid = cifar.grid("small")
+    fake_cifar.write_results(Store(tmp_path / "results"), started(grid))
+    before = sorted((tmp_path / "results").rglob("*"))
+    done = run("04_pu_tables", tmp_path, {"engine": "inline"}, folders(tmp_path))
+    assert sorted((tmp_path / "results").rglob("*")) == before  # nothing was trained
+    said = "".join(printed(cell) for cell in code(done.notebook))
+    missing = len(set(grid.values()) - set(started(grid)))
+    assert f"{missing} of {len(set(grid.values()))} runs are missing" in said
+    tables = {path.stem: pd.read_csv(path) for path in (tmp_path / "figures").glob("*.csv")}
+    ours = tables["table2_cifar"].query("source == 'ours'").set_index("row")
+    assert ours["n"].astype(int).to_dict() == {
+        row: 2 if row in ("Weighted", "DropoutReg") else 3 for row in classification.DRAFT_ROWS
+    }
+    extended = tables["extended_cifar"].set_index("row")
+    assert extended.loc["Dist-PU", ["accuracy", "n"]].tolist() == ["–", 0]
+    assert "±" not in extended.loc["VPU", "accuracy"]
+    assert "±" in extended.loc["Complete", "accuracy"]
+    paired = tables["differences_extended_cifar"].set_index("row")
+    assert ".." in paired.loc["Weighted", "interval"]
+    assert paired.loc["VPU", "interval"] == "–"
+    assert (tables["vehicles_cifar"]["n"] == 0).all()
+    assert len(tables["table2_cifar_finished"]) == 7
+
+
+@pytest.mark.xdist_group("photographs")
+def test_notebook_03_takes_photographs(tmp_path, committed_results):
+    fake_cifar.write_cache(tmp_path / "data", train=200)
+    given = {"dataset": "cifar", "images": 200, "epochs": 1, "loss": "exponential"}
+    environment = {**folders(tmp_path), "NBKIT_RESULTS": str(committed_results)}
+    done = run("03_pu_classification", tmp_path, given, environment)
+    said = "".join(printed(cell) for cell in code(done.notebook))
+    assert "observed: others" in said
+    assert "airplane" in said
 
 
 @pytest.fixture(scope="module", params=groups(EXERCISED, "solutions"))
@@ -691,6 +743,39 @@ def test_a_control_that_is_neither_slider_nor_choice_is_refused(shown, control):
         explore.panel(draw, interactive=False, controls={"height": control, "kind": ["a"]})
 
 
+def test_the_browser_shows_the_surest_of_what_is_asked_for(shown, monkeypatch):
+    split, drawn = data.digits(), []
+    size = len(split.test_labels)
+    asked, sure = [], np.random.default_rng(0).dirichlet(np.ones(6), size)
+
+    def predict(loss):
+        asked.append(loss)
+        return sure
+
+    def gallery(images, captions, title):
+        drawn.append((len(images), captions, title))
+        return Figure()
+
+    monkeypatch.setattr(explore.figures, "gallery", gallery)
+    explore.browser(split, predict, ["a", "b"], interactive=True)
+    wrong = int((sure.argmax(1) != split.test_labels).sum())
+    number, captions, title = drawn[0]
+    assert (number, title) == (16, f"a: {wrong} mistakes, the surest first")
+    assert set(asked) == {"a"}  # the other loss is trained when it is chosen
+    shares = [int(re.search(r"(\d+)% sure", caption)[1]) for caption in captions]
+    assert shares == sorted(shares, reverse=True)
+    loss, show, true_class, least, _, _ = shown[1].children
+    loss.value, show.value, true_class.value, least.value = "b", "hits", split.classes[2], 0.5
+    hits = (sure.argmax(1) == 2) & (split.test_labels == 2) & (sure.max(1) >= 0.5)
+    assert drawn[-1][2] == f"b: {hits.sum()} hits, the surest first"
+    assert asked[-1] == "b"
+
+
+def test_an_unknown_data_set_is_refused():
+    with pytest.raises(ValueError, match="digits, cifar"):
+        single.load("mnist")
+
+
 def test_the_slider_of_02_retrains_in_few_steps(monkeypatch):
     (cell,) = [cell for cell in built("02_moons").cells if "def retrain(" in cell.source]
     given = {}
@@ -735,6 +820,23 @@ def table_frame() -> pd.DataFrame:
     return pd.DataFrame([*rows, {**rows[0], "row": "Complete", "annotation": "Complete"}])
 
 
+def right_interval(first, second):
+    low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
+    return low, high
+
+
+def normal_interval(first, second):
+    difference = first - second
+    half = 1.96 * difference.std(ddof=1) / np.sqrt(len(difference))
+    return difference.mean() - half, difference.mean() + half
+
+
+def unpaired_interval(first, second):
+    low, high = stats.ttest_ind(first, second).confidence_interval(0.95)
+    return low, high
+
+
+DIFFERENCES = np.random.default_rng(0).normal(0.05, 0.01, 10)  # ± .005 needs twelve seeds
 MATRIX = np.array([[300, 40, 10], [30, 90, 0], [60, 5, 45]])
 
 
@@ -819,6 +921,28 @@ CHECKS = {
         lambda answer: exercises.choose(answer, table_frame()),
         "b",
         ("d", "e", "Complete", "no such row"),
+        (),
+    ),
+    "04 warm-up": (
+        lambda answer: exercises.survivors(answer, [0.030, 0.004, 0.015, 0.020]),
+        4,
+        (1, 2, 3, 0, "four"),
+        ("4", "all"),
+    ),
+    "04 core": (
+        exercises.paired_interval,
+        right_interval,
+        (
+            normal_interval,
+            unpaired_interval,
+            lambda first, second: right_interval(second, first),  # upside down
+        ),
+        ("1.96", "ppf", "n - 1"),
+    ),
+    "04 open": (
+        lambda answer: exercises.enough_seeds(answer, DIFFERENCES, 0.005),
+        14,
+        (2, 5, 10.5, 1, 60, "many"),
         (),
     ),
 }

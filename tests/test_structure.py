@@ -26,7 +26,7 @@ LAYERS = [
     {"runs"},
     {"experiments"},
     {"sweep"},
-    {"tables", "figures"},
+    {"tables", "statistics", "figures"},
     {"explore", "exercises"},
     {"notebooks"},
     {"pages"},

@@ -126,6 +126,17 @@ def near_positive(split: Split) -> np.ndarray:
     return np.isin(np.array(split.categories)[split.test_categories], names)
 
 
+def present(dataset: str) -> bool:
+    """Return whether the images lie in the cache, so that nothing would be downloaded.
+
+    Parameters
+    ----------
+    dataset : {"cifar", "vehicles"}
+    """
+    names = PARTS[checks.choice("dataset", dataset, PARTS)]
+    return all((paths.cache() / name).exists() for name in names)
+
+
 def fingerprint(dataset: str) -> str:
     """Return what identifies the images: of the cache if there is one, else of the official data.
 
@@ -135,10 +146,9 @@ def fingerprint(dataset: str) -> str:
     ----------
     dataset : {"cifar", "vehicles"}
     """
-    names = PARTS[checks.choice("dataset", dataset, PARTS)]
-    if not all((paths.cache() / name).exists() for name in names):
+    if not present(dataset):
         return OFFICIAL[dataset]
-    return _recorded(paths.cache(), names)
+    return _recorded(paths.cache(), PARTS[dataset])
 
 
 def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cached:

@@ -151,11 +151,29 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
     }
 
 
+def dropout(preset: str) -> dict[tuple[float, int], CifarRun]:
+    """Return the sweep of the row DropoutReg by (dropout, seed); the table's rates are among it."""
+    size = runs.sizes(preset, "cifar")
+    return {
+        (rate, seed): replace(_run(preset, "CrossEntropy", seed), dropout=rate)
+        for seed in range(size["dropout_seeds"])
+        for rate in size["dropout"]
+    }
+
+
+PARTS = {
+    "table": table,
+    "figure": figure,
+    "extended": extended,
+    "binary": binary,
+    "dropout": dropout,
+}
+
+
 def grid(preset: str) -> dict[tuple, CifarRun]:
     """Return every run of a preset by (part, ...), in the order in which they are worth having."""
-    parts = {"table": table, "figure": figure, "extended": extended, "binary": binary}
     return {
-        (part, *name): run for part, make in parts.items() for name, run in make(preset).items()
+        (part, *name): run for part, make in PARTS.items() for name, run in make(preset).items()
     }
 
 

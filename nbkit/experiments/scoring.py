@@ -1,16 +1,28 @@
 """What is kept of a classifier: its scores under every selection criterion, side by side."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
 from nbkit import losses, metrics, train
 from nbkit.checks import VOID
 from nbkit.data.split import Split
+from nbkit.runs import Run, Store
 
 CRITERIA = ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle", "test")
+MACRO = ("accuracy", "precision", "recall", "f1")
+DETECTION = (
+    "detection_accuracy",
+    "detection_precision",
+    "detection_recall",
+    "detection_f1",
+    "balanced_accuracy",
+)
+FINAL = ("auc", "calibration_error", "far_accuracy", "far_f1", "far_detection_precision")
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,57 @@ def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
             own = {name: values[i] for name, values in series.items()}
             outcomes.append(_result(own, final[i], trained.split, annotated))
     return outcomes
+
+
+def frame(store: Store, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.DataFrame:
+    """Return the scores of a grid of which some runs, or all, may not be finished.
+
+    Parameters
+    ----------
+    store : runs.Store
+    grid : mapping
+        Tuple -> Run.
+    names : sequence of str
+        A column for each part of the tuples.
+
+    Returns
+    -------
+    DataFrame
+        One row a run and criterion, in the order of the grid: the names, ``key``, ``criterion``,
+        ``device`` ("" if the run has no result), and the scores, NaN where there is none.
+    """
+    rows = []
+    for parts, run in grid.items():
+        record = store.load(run) or {"metrics": {}, "provenance": {"device": ""}}
+        for criterion in CRITERIA:
+            own = dict(zip(names, parts, strict=True)) | {"key": run.key, "criterion": criterion}
+            rows.append(own | record["provenance"] | record["metrics"].get(criterion, {}))
+    columns = [*names, "key", "criterion", "device", *MACRO, *DETECTION, *FINAL]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def called_positive(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
+    """Return how often the images of a category of class 0 are called positive, mean over runs.
+
+    Parameters
+    ----------
+    store : runs.Store
+    grid : mapping
+        (row, ...) -> Run of CIFAR; unfinished ones are left out.
+
+    Returns
+    -------
+    DataFrame
+        A row a category, the most often called first; a column a row of the grid, NaN if none of
+        its runs is finished.
+    """
+    found: dict[str, list] = {}
+    for (row, *_), run in grid.items():
+        record = store.load(run)
+        found.setdefault(row, []).extend([record["called_positive"]] if record else [])
+    means = {row: pd.DataFrame(parts, dtype=float).mean() for row, parts in found.items()}
+    table = pd.DataFrame(means, columns=list(found), dtype=float)
+    return table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
 def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated) -> dict:

@@ -3,6 +3,7 @@
 Functions return a closed matplotlib figure: a notebook shows it by naming it last in a cell.
 """
 
+from nbkit.figures.comparisons import dots, rates, wall
 from nbkit.figures.moons import moons_grid, side_by_side
 from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ranking, series
 from nbkit.figures.style import png, save, use_style
@@ -11,6 +12,7 @@ from nbkit.figures.theory import balance, labelling, loss_curves, measured_thres
 __all__ = [
     "balance",
     "confusion",
+    "dots",
     "gallery",
     "labelling",
     "learning_curves",
@@ -21,8 +23,10 @@ __all__ = [
     "png",
     "pulls",
     "ranking",
+    "rates",
     "save",
     "series",
     "side_by_side",
     "use_style",
+    "wall",
 ]

@@ -2,15 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from nbkit.figures.comparisons import ABSENT
 from nbkit.figures.style import COLORS, grid
 
 
-def lines(frame: pd.DataFrame, *, x: str, y: str, by: str, labels: tuple[str, str, str]) -> Figure:
+def lines(
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    by: str,
+    labels: tuple[str, str, str],
+    panel: str | None = None,
+) -> Figure:
     """Mean and standard deviation of ``y`` over ``x``, a line a group.
 
     Parameters
@@ -21,18 +31,39 @@ def lines(frame: pd.DataFrame, *, x: str, y: str, by: str, labels: tuple[str, st
         Columns.
     labels : tuple of str
         Of the axes, and the title.
+    panel : str, optional
+        A column; each of its values gets a panel, with its name as the title.
     """
-    figure, axes = grid(1, 1, (7.0, 4.0))
+    if panel is None:
+        figure, axes = grid(1, 1, (7.0, 4.0))
+        _lines(axes[0, 0], frame, x, y, by)
+        axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
+        axes[0, 0].legend(title=None)
+        return figure
+    parts = dict(list(frame.groupby(panel, sort=False)))
+    figure, axes = grid(1, len(parts), (4.6 * len(parts), 4.6), sharex=True, sharey=True)
+    for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
+        _lines(axis, part, x, y, by)
+        axis.set(xlabel=labels[0], title=name)
+        if part[y].isna().all():
+            axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
+    axes[0, 0].set_ylabel(labels[1])
+    figure.suptitle(labels[2], fontsize=10.5, fontweight="bold")
+    shown = {}
+    for axis in axes[0]:
+        shown |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=5)
+    return figure
+
+
+def _lines(axis: mpl.axes.Axes, frame: pd.DataFrame, x: str, y: str, by: str) -> None:
     for name, part in frame.groupby(by, sort=False):
         stats = part.groupby(x)[y].agg(["mean", "std"])
-        (line,) = axes[0, 0].plot(
+        (line,) = axis.plot(
             stats.index, stats["mean"], marker="o", markersize=4, label=name, color=COLORS.get(name)
         )
         low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
-        axes[0, 0].fill_between(stats.index, low, high, color=line.get_color(), alpha=0.12)
-    axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
-    axes[0, 0].legend(title=None)
-    return figure
+        axis.fill_between(stats.index, low, high, color=line.get_color(), alpha=0.12)
 
 
 def series(values: Mapping[str, np.ndarray], labels: tuple[str, str, str]) -> Figure:

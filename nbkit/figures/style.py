@@ -18,6 +18,10 @@ COLORS = {
     "Weighted": "#0072B2",
     "Exponential": "#D55E00",
     "BootstrapHard": "#009E73",
+    "P+N": "#CC79A7",
+    "DropoutReg": "#E69F00",
+    "nnPU": "#000000",
+    "Complete": "#999999",
 }
 
 
@@ -32,7 +36,7 @@ def use_style() -> None:
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG bytes."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format="png", dpi=100)  # a notebook of many figures stays small
     return buffer.getvalue()
 
 

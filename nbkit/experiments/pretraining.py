@@ -1,0 +1,198 @@
+"""The first half of a transfer: a network pre-trained with labels that may be wrong."""
+
+import functools
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from nbkit import annotations, checks, fcn, losses, paths, rng
+from nbkit.checks import VOID
+from nbkit.data.segmented import Segmented, fold
+from nbkit.experiments import pixels
+from nbkit.experiments.pixels import PixelRun
+
+VERBS = ("missing", "misclassified", "misannotated")
+RATED = (*VERBS, "missing_hard")
+UNTRAINED = ("scratch", "imagenet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRun(PixelRun):
+    """One pre-training and one fine-tuning; see ``PixelRun`` for the rest.
+
+    Parameters
+    ----------
+    fold, folds : int
+        The classes are cut into ``folds`` groups; group ``fold`` (from 1) is learned last.
+    source : str
+        Labels of the pre-training: one of ``annotations.ANNOTATIONS``; ``autoencoder`` and
+        ``image_labels``, which see no masks; ``imagenet``, torchvision's weights; or ``scratch``,
+        none at all.
+    rate : float
+        How often an error strikes a unit, for a source that has one; else 0.
+    groups : int
+        Into how many categories ``source="groups"`` merges; else 0.
+    distractors : int
+        How many of the source's last categories are no targets: class 0, unless misannotated.
+    loss : str
+        Of the pre-training, as in ``losses.parse``.
+    balance : {"none", "balanced", "half", "bayes"}
+        Of the pre-training; see ``pixels.weight_ratio``.
+    fade_in : bool
+        Whether cross-entropy fades into the loss of the pre-training.
+    source_epochs, source_images : int
+        Of the pre-training; 0 images is all of them.
+    layers : int
+        How many layers of the trunk are copied, 0..7 from the first.
+    frozen : bool
+        Whether the copied layers stay as they are. From scratch: as they were drawn.
+    target_images : int
+        Images of the fine-tuning, 0 for all of them.
+    epochs : int
+        Of the fine-tuning.
+    """
+
+    experiment: ClassVar[str] = "transfer"
+    version: ClassVar[int] = 1
+    fold: int = 1
+    folds: int = 4
+    source: str = "complete"
+    rate: float = 0.0
+    groups: int = 0
+    distractors: int = 0
+    loss: str = "cross_entropy"
+    balance: str = "none"
+    fade_in: bool = False
+    source_epochs: int = 20
+    source_images: int = 0
+    layers: int = 7
+    frozen: bool = False
+    target_images: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
+        checks.choice("source", self.source, sources)
+        checks.fraction("rate", self.rate)
+        losses.parse(self.loss)
+        checks.choice("balance", self.balance, pixels.BALANCES)
+        for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
+            checks.count(name, getattr(self, name), least=least)
+        for name in ("target_images", "layers", "groups", "distractors"):
+            checks.count(name, getattr(self, name), least=0)
+        if self.fold > self.folds or self.layers > len(fcn.TRUNK_LAYERS):
+            raise ValueError(
+                f"fold must be in 1..{self.folds} and layers in 0..{len(fcn.TRUNK_LAYERS)}, "
+                f"got fold={self.fold}, layers={self.layers}"
+            )
+        for name, sources in (("rate", RATED), ("groups", ("groups",))):
+            if (getattr(self, name) > 0) != (self.source in sources):
+                raise ValueError(
+                    f"{name} is for source {' or '.join(sources)} and greater than 0 there; got "
+                    f"source={self.source!r}, {name}={getattr(self, name)}"
+                )
+
+    def stack(self) -> tuple:
+        """Runs of one pre-training are computed together, so that it is done once."""
+        own = ("layers", "frozen", "target_images", "epochs")
+        return tuple(value for name, value in self.parameters.items() if name not in own)
+
+
+def divide(run: TransferRun) -> tuple[Segmented, Segmented]:
+    """Return the images to pre-train on and those with the classes of the fold; see ``fold``."""
+    source, target = fold(pixels.load(run), run.fold - 1, run.folds)
+    if not run.distractors:
+        return source, target
+    targets = len(source.classes) - run.distractors
+    mapping = [k if k < targets else 0 for k in range(len(source.classes))]
+    return source.relabel(mapping, source.classes[:targets]), target
+
+
+def some(data: Segmented, seed: int, images: int, stream: str) -> Segmented:
+    """Draw training images, 0 for all of them; every class keeps at least one if it can.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer.
+    """
+    train_images = np.flatnonzero(~data.validation)
+    if images > len(train_images):
+        raise ValueError(f"{data.name} has {len(train_images)} training images, not {images}")
+    order = rng.generator(seed, stream).permutation(train_images)
+    return data.select(np.sort(order[: images or None]))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A pre-trained trunk.
+
+    Attributes
+    ----------
+    state : dict of tensors
+    scores : dict
+        On the source's validation images; empty where there is nothing to score.
+    transition, pixel_transition : (C, C) arrays or None
+        Realised from true to observed labels.
+    """
+
+    state: dict[str, torch.Tensor]
+    scores: dict[str, float]
+    transition: np.ndarray | None = None
+    pixel_transition: np.ndarray | None = None
+
+
+def pretrain(run: TransferRun, device: str = "cpu") -> Source:
+    """Train the trunk that a run copies; see ``TransferRun``."""
+    if run.source == "scratch":
+        return Source({}, {})
+    if run.source == "imagenet":
+        return Source(fcn.imagenet_state(), {})
+    whole, _ = divide(run)
+    chosen = some(whole, run.seed, run.source_images, "source images")
+    checkpoint = paths.checkpoint(source_key(run))
+    fit = functools.partial(
+        pixels.fit, run=run, epochs=run.source_epochs, device=device, checkpoint=checkpoint
+    )
+    network = functools.partial(fcn.FCN, seeds=[run.seed], trunk=run.network, dropout=run.dropout)
+    if run.source == "autoencoder":
+        model = network(2, head="reconstruction").to(device)
+        fit(model, pictures=chosen.images, labels=None, loss=losses.base.SquaredError())
+        return Source(model.state_dict(), {})
+    if run.source == "image_labels":
+        model = network(len(chosen.classes), head="image").to(device)
+        fit(
+            model,
+            pictures=chosen.images,
+            labels=present(chosen),
+            loss=losses.create("cross_entropy"),
+        )
+        return Source(model.state_dict(), {})
+    noisy = annotations.annotate(
+        chosen, run.source, rate=run.rate, groups=max(1, run.groups), seed=run.seed
+    )
+    masks = chosen.masks(noisy.labels)
+    prior = pixels.prior(chosen.masks())
+    model = network(noisy.num_classes).to(device)
+    kept = 1 - run.rate if run.source.startswith("missing") else 1.0
+    loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.num_classes)
+    loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
+    ratio = pixels.weight_ratio(run.loss, run.balance, kept, masks)
+    fit(model, pictures=chosen.images, labels=masks, loss=loss, weight_ratio=ratio)
+    return Source(model.state_dict(), {}, noisy.transition, noisy.pixel_transition)
+
+
+def source_key(run: TransferRun) -> str:
+    """What names the checkpoint of a pre-training."""
+    first = replace(run, layers=0, frozen=False, target_images=0, epochs=1)
+    return f"{first.key}-source"
+
+
+def present(data: Segmented) -> np.ndarray:
+    """Return which categories an image shows, (N, K) int64: its image-level labels."""
+    shown = np.zeros((len(data.images), len(data.classes)), dtype=np.int64)
+    known = data.unit_labels != VOID
+    shown[data.unit_image[known], data.unit_labels[known]] = 1
+    return shown[:, 1:]

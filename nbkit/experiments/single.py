@@ -1,0 +1,78 @@
+"""One run on any data set of the study, with what there is to look at afterwards."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nbkit import checks, data
+from nbkit.data.split import Split
+from nbkit.experiments import cifar, classification
+from nbkit.experiments.classification import ClassificationRun
+from nbkit.experiments.scoring import results
+from nbkit.images import Images
+
+DATASETS = ("digits", "cifar")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained classifier and its scores.
+
+    Attributes
+    ----------
+    result : dict
+        As it is stored: ``metrics`` by criterion, ``curves``, ``confusion``.
+    probability : (N, C) float64 array
+        Of the classes of the test examples, after the last epoch.
+    """
+
+    result: dict
+    probability: np.ndarray
+
+
+def load(dataset: str, images: int = 0) -> Split:
+    """Return a data set by name; ``images`` are the training images of ``cifar``, 0 for all.
+
+    Raises
+    ------
+    DataError
+        If the images of ``cifar`` are missing and cannot be downloaded, or are broken; the message
+        tells the way out.
+    """
+    checks.choice("dataset", dataset, DATASETS)
+    return data.digits() if dataset == "digits" else data.cifar(images)
+
+
+def run(dataset: str, images: int = 0, **parameters) -> ClassificationRun:
+    """Return the run of a data set with the parameters of a ``ClassificationRun``."""
+    checks.choice("dataset", dataset, DATASETS)
+    if dataset == "digits":
+        return ClassificationRun(**parameters)
+    return cifar.CifarRun(images=images, **parameters)
+
+
+def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
+    """Train one run and score it under every selection criterion.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no longer finite.
+    """
+    if isinstance(run, cifar.CifarRun):
+        trained = cifar.fit(run, device)
+        test = Images(torch.from_numpy(trained.split.test_inputs).to(device))
+        probability = cifar.probabilities(trained.model, test, run.precision)
+    else:
+        trained = classification.fit([run], device)
+        probability = classification.test_probabilities(trained)
+    (result,) = results(trained, probability)
+    if isinstance(result, Exception):
+        raise result
+    return Fitted(result, probability[0])
+
+
+def pictures(inputs: np.ndarray) -> np.ndarray:
+    """Return inputs as pictures: (N, 64) digits become (N, 8, 8), photographs stay as they are."""
+    return inputs.reshape(-1, 8, 8) if inputs.ndim == 2 else inputs

@@ -1,0 +1,105 @@
+"""Rows beside rows: scores with their spread, and how often a category is called positive."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from nbkit.figures.style import grid
+
+MARKERS = "osD^vP"
+ABSENT = "no finished run"
+
+
+def dots(
+    values: pd.DataFrame,
+    spread: pd.DataFrame | None = None,
+    *,
+    label: str,
+    title: str,
+    zero: bool = False,
+) -> Figure:
+    """A line a row, a marker a column; a row without any value says so.
+
+    Parameters
+    ----------
+    values : DataFrame
+        Rows by what is compared; NaN where there is nothing.
+    spread : DataFrame, optional
+        Half the length of a bar through a marker, for some of the columns; NaN for none.
+    label, title : str
+        Of the value axis, and of the figure.
+    zero : bool
+        Whether a line marks 0.
+    """
+    figure, axes = grid(1, 1, (8.2, 1.0 + 0.26 * len(values)))
+    axis = axes[0, 0]
+    places = np.arange(len(values))
+    shifts = 0.16 * (np.arange(len(values.columns)) - (len(values.columns) - 1) / 2)
+    for column, marker, shift in zip(values, MARKERS, shifts, strict=False):
+        half = None if spread is None or column not in spread else spread[column]
+        axis.errorbar(
+            values[column],
+            places + shift,
+            xerr=half,
+            fmt=marker,
+            markersize=5,
+            linewidth=1.2,
+            label=column,
+        )
+    for place in places[values.isna().all(axis=1)]:
+        where = axis.get_yaxis_transform()
+        axis.text(0.02, place, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
+    if zero:
+        axis.axvline(0, color="black", linewidth=1, zorder=0)
+    axis.set(yticks=places, yticklabels=values.index, xlabel=label, title=title)
+    axis.set_ylim(len(values) - 0.5, -0.5)
+    if len(values.columns) > 1:
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    return figure
+
+
+def rates(table: pd.DataFrame, *, label: str, title: str) -> Figure:
+    """A heat map of shares between 0 and 1, written into its cells; NaN stays empty.
+
+    Parameters
+    ----------
+    table : DataFrame
+    label, title : str
+        Of the columns' axis, and of the figure.
+    """
+    figure, axes = grid(1, 1, (2.6 + 0.62 * len(table.columns), 1.6 + 0.3 * max(1, len(table))))
+    axis = axes[0, 0]
+    if table.isna().all(axis=None):
+        axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
+        axis.set(xticks=[], yticks=[])
+    else:
+        options = {"cmap": "Reds", "vmin": 0, "vmax": 1, "annot_kws": {"fontsize": 8}}
+        sns.heatmap(table, annot=True, fmt=".2f", cbar=False, ax=axis, **options)
+        axis.tick_params(axis="x", rotation=90)
+    axis.set(xlabel=label, ylabel="", title=title)
+    return figure
+
+
+def wall(images: np.ndarray, captions: Sequence[Sequence[str]], names: Sequence[str]) -> Figure:
+    """Rows of small images with captions, a name beside each row.
+
+    Parameters
+    ----------
+    images : (R, N, H, W, 3) uint8 array
+    captions : R sequences of N str
+    names : sequence of R str
+    """
+    rows, columns = images.shape[:2]
+    figure, axes = grid(rows, columns, (1.6 + 0.8 * columns, 1.1 * rows))
+    for row in range(rows):
+        for column in range(columns):
+            axis = axes[row, column]
+            axis.imshow(images[row, column], interpolation="nearest")  # a third of the bytes
+            axis.set(xticks=[], yticks=[])
+            axis.set_title(captions[row][column], fontsize=7.5, loc="center", fontweight="normal")
+        label = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
+        axes[row, 0].set_ylabel(names[row], **label)
+    return figure

@@ -1,0 +1,162 @@
+"""Differences between rows, seed by seed, with confidence intervals and Holm's correction."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from nbkit import checks
+
+VERDICTS = {1: "higher", -1: "lower", 0: "not told apart"}
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Return p-values adjusted for how many there are, by Holm's step-down rule.
+
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none may fall below the one
+    before it, nor exceed 1. Comparing them with alpha keeps the chance of any false discovery in
+    the family below alpha. (S. Holm 1979, "A simple sequentially rejective multiple test
+    procedure".)
+
+    Parameters
+    ----------
+    p : (M,) float array
+        In [0, 1]; a NaN is no test, does not count and stays NaN.
+
+    Returns
+    -------
+    (M,) float array
+
+    Raises
+    ------
+    ValueError
+        For a p-value outside [0, 1].
+
+    Examples
+    --------
+    >>> holm(np.array([0.01, 0.04, 0.03])).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p = np.asarray(p, dtype=float)
+    if ((p < 0) | (p > 1)).any():
+        raise ValueError(f"p-values must be in [0, 1], got {p.tolist()}")
+    order = np.argsort(p)  # NaN last
+    order = order[: np.isfinite(p).sum()]
+    adjusted = np.full(p.shape, np.nan)
+    steps = p[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return adjusted
+
+
+def interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float, float, float]:
+    """Return mean, ends of its confidence interval, and two-sided p of a paired t-test.
+
+    Parameters
+    ----------
+    differences : (N,) float array
+        One a seed; n - 1 degrees of freedom. With fewer than two there is neither interval nor p.
+    level : float
+        Of confidence, in (0, 1).
+    """
+    values = np.asarray(differences, dtype=float)
+    if len(values) < 2:
+        return (float(values.mean()) if len(values) else np.nan), np.nan, np.nan, np.nan
+    mean, spread = values.mean(), values.std(ddof=1)
+    half = half_width(spread, len(values), level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = abs(mean) / (spread / np.sqrt(len(values)))
+    p = 2 * stats.t.sf(t, len(values) - 1)  # 0 when every seed agrees exactly
+    return float(mean), float(mean - half), float(mean + half), 1.0 if mean == 0 else float(p)
+
+
+def half_width(spread: float, n: int, level: float = 0.95) -> float:
+    """Return half the length of the confidence interval of a mean, by Student's t.
+
+    Parameters
+    ----------
+    spread : float
+        Standard deviation (ddof 1) of the values.
+    n : int
+        How many there are, at least 2.
+    level : float
+        In (0, 1).
+    """
+    checks.count("n", n, least=2)
+    checks.fraction("level", level, low_open=True, high_open=True)
+    return float(stats.t.ppf((1 + level) / 2, n - 1) * spread / np.sqrt(n))
+
+
+def paired(
+    frame: pd.DataFrame, *, by: str, value: str, reference: str, level: float = 0.95
+) -> pd.DataFrame:
+    """Compare every row with a reference row, seed by seed.
+
+    Two runs of one seed share annotation, held-out examples, initial weights and batches, so their
+    difference is less noisy than either score. Only seeds that both rows have count.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a run: the columns ``by``, ``seed`` and ``value``; NaN where a run is not finished.
+    reference : str
+        The row that is subtracted.
+    level : float
+        Of the confidence intervals.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by the other rows, in their order: ``difference``, ``low``, ``high``, ``n`` paired
+        seeds, ``p`` (t-test), ``p_holm`` over all rows that have one, and ``verdict``.
+
+    Raises
+    ------
+    ValueError
+        If the frame has no such reference, or two runs of one row and seed.
+    """
+    if reference not in set(frame[by]):
+        raise ValueError(f"the reference {reference!r} is no {by} of the frame")
+    scores = frame.pivot(index="seed", columns=by, values=value)
+    rows = {}
+    for name in dict.fromkeys(frame[by]):
+        if name == reference:
+            continue
+        differences = (scores[name] - scores[reference]).dropna().to_numpy()
+        mean, low, high, p = interval(differences, level)
+        rows[name] = {
+            "difference": mean,
+            "low": low,
+            "high": high,
+            "n": len(differences),
+            "p": p,
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
+    table["p_holm"] = holm(table["p"].to_numpy())
+    sure = np.where(table["p_holm"] < 1 - level, np.sign(table["difference"]), 0)
+    table["verdict"] = [
+        VERDICTS[int(sign)] if n > 1 else "too few seeds"
+        for sign, n in zip(sure, table["n"], strict=True)
+    ]
+    return table
+
+
+def printed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of ``paired`` as text, a dash where there are too few seeds."""
+
+    def text(form: str, *values: float) -> str:
+        return "–" if np.isnan(values).any() else form.format(*values)
+
+    return pd.DataFrame(
+        {
+            "difference": [text("{:+.3f}", value) for value in table["difference"]],
+            "interval": [
+                text("{:+.3f} .. {:+.3f}", *ends)
+                for ends in zip(table["low"], table["high"], strict=True)
+            ],
+            "n": table["n"],
+            "p, Holm": [
+                "< 0.001" if value < 0.001 else text("{:.3f}", value) for value in table["p_holm"]
+            ],
+            "verdict": table["verdict"],
+        },
+        index=table.index,
+    )

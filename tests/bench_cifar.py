@@ -1,0 +1,190 @@
+"""Training on photographs against the loop people write, on made images of CIFAR's shape."""
+
+import functools
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import VisionDataset
+
+from nbkit import data, losses, models, paths, train
+from nbkit.data import cache
+from nbkit.experiments import cifar
+from nbkit.images import MEAN, STD, Images
+
+BATCH, IMAGES, REPETITIONS = 128, 1280, 5
+PIPELINE = 2560
+
+Line = tuple[str, list[float], str]
+
+
+@functools.cache
+def made(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images and labels 0..10."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (size, 32, 32, 3), dtype=np.uint8), rng.integers(0, 11, size)
+
+
+class Photographs(VisionDataset):
+    """What ``torchvision.datasets.CIFAR10`` does with its arrays."""
+
+    def __init__(self, size: int):
+        change = [
+            transforms.RandomCrop(32, padding=3, padding_mode="edge"),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize([m / 255 for m in MEAN], [s / 255 for s in STD]),
+        ]
+        super().__init__("", transform=transforms.Compose(change))
+        self.images, self.labels = made(size)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
+
+
+def vgg8() -> nn.Sequential:
+    """The author's network as a list of layers."""
+    layers, before = [], 3
+    for width, drop in ((32, 0.2), (64, 0.3), (128, 0.4)):
+        for _ in range(2):
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.LeakyReLU(0.2)]
+            before = width
+        layers += [nn.MaxPool2d(2), nn.Dropout(drop)]
+    dense = [nn.Flatten(), nn.Linear(2048, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, 11)]
+    return nn.Sequential(*layers, *dense)
+
+
+def loop(loader: DataLoader) -> float:
+    """Images a second of the loop people write, one epoch."""
+    model, criterion = vgg8(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    running, start = 0.0, time.perf_counter()
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+        running += loss.item()
+    return len(loader.dataset) / (time.perf_counter() - start)
+
+
+def ours(seed: int, precision: str = "fp32", threads: int = 1) -> float:
+    """Seconds of one epoch in the study's own training loop."""
+    images, labels = made(IMAGES)
+    inputs, targets = Images(torch.from_numpy(images)), torch.from_numpy(labels)[None]
+    model, loss = models.VGG8(11, [seed]), losses.create("cross_entropy")
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    train.fit.__wrapped__(  # without its limit to one thread
+        model,
+        inputs,
+        targets,
+        loss,
+        epochs=1,
+        batch_size=BATCH,
+        learning_rate=1e-3,
+        precision=precision,
+    )
+    return time.perf_counter() - start
+
+
+def together(pool: ProcessPoolExecutor, workers: int, precision: str) -> float:
+    """Images a second of one run in each worker, all at once."""
+    start = time.perf_counter()
+    list(pool.map(ours, range(workers), [precision] * workers))
+    return workers * IMAGES / (time.perf_counter() - start)
+
+
+def training() -> Iterator[Line]:
+    """Images a second of the machine: several runs at once, one with all cores, and the loop."""
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    kinds = ["fp32", *(["bf16"] if train.has_bf16("cpu") else [])]
+    options = {"batch_size": BATCH, "shuffle": True, "num_workers": 2, "persistent_workers": True}
+    loader = DataLoader(Photographs(IMAGES), **options)
+    rates: dict[str, list[float]] = {"loop": [], "alone": [], **{kind: [] for kind in kinds}}
+    with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
+        for repetition in range(REPETITIONS + 1):  # the first warms up
+            torch.set_num_threads(cores)
+            found = {"loop": loop(loader), "alone": IMAGES / ours(0, threads=cores)}
+            found |= {kind: together(pool, cores, kind) for kind in kinds}
+            for name, rate in found.items() if repetition else ():
+                rates[name].append(rate)
+    torch.set_num_threads(threads)
+    yield f"CIFAR: {cores} runs at once, fp32 / loop", ratio(rates["fp32"], rates["loop"]), "2"
+    if "bf16" in kinds:
+        yield (
+            f"CIFAR: {cores} runs at once, bf16 / loop",
+            ratio(rates["bf16"], rates["loop"]),
+            "3.3",
+        )
+    else:
+        print("CIFAR: bf16 / loop: not measurable, this chip only emulates bf16 (wanted: 3.3)")
+    at_once = ratio(rates["fp32"], rates["alone"])
+    yield f"CIFAR: {cores} runs at once / one run with every core", at_once, "1.1"
+    for name, values in rates.items():
+        print(f"    {name:5} {np.median(values):,.0f} images/s")
+
+
+def ratio(first: list[float], second: list[float]) -> list[float]:
+    """Repetition by repetition."""
+    return [a / b for a, b in zip(first, second, strict=True)]
+
+
+def pipeline() -> Iterator[Line]:
+    """Augmented batches a second, one thread each, no network."""
+    loader = DataLoader(Photographs(PIPELINE), batch_size=BATCH, shuffle=True)
+    images = Images(torch.from_numpy(made(PIPELINE)[0]))
+    seconds: dict[str, list[float]] = {"loader": [], "ours": []}
+    for repetition in range(REPETITIONS):
+        start = time.perf_counter()
+        for _ in loader:
+            pass
+        middle = time.perf_counter()
+        images.begin_epoch(0, repetition)
+        for index in torch.randperm(PIPELINE).split(BATCH):
+            images.augmented(index)
+        seconds["loader"].append(middle - start)
+        seconds["ours"].append(time.perf_counter() - middle)
+    yield "CIFAR: input pipeline alone / DataLoader", ratio(*seconds.values()), "12"
+
+
+def memory() -> None:
+    """Print the peak of a process that reads all of CIFAR, trains a little, and scores it all."""
+    with tempfile.TemporaryDirectory() as folder:
+        code = "import bench_cifar; bench_cifar.train_on_all()"
+        environment = {**os.environ, "NBKIT_DATA": folder, "NBKIT_RUNS": folder}
+        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(paths.ROOT)])
+        for name, classes in (("cifar10", 10), ("cifar100", 100)):
+            (Path(folder) / name).mkdir()
+            parts = {
+                split: (made(size)[0], np.arange(size, dtype=np.uint8) % classes)
+                for split, size in (("train", 50_000), ("test", 10_000))
+            }
+            cache.write(Path(folder) / name, [f"{name}_{i}" for i in range(classes)], parts)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+    print(f"CIFAR: peak of a process at 100,000 images: {done.stdout.strip()} GiB, wanted: under 4")
+
+
+def train_on_all() -> None:
+    """Train on a few annotated images of all there are, and print this process's peak in GiB."""
+    data.cifar()
+    cifar.compute([cifar.CifarRun(annotation="P+N", kept=0.02, epochs=1)], "cpu")
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f}")

@@ -1,0 +1,109 @@
+"""Paired differences, their intervals, and Holm's correction, recomputed independently."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from nbkit import statistics
+
+
+def rejected(p, alpha):
+    """Holm's procedure as it is defined: step down until the first p that is too large."""
+    order, found = np.argsort(p), np.zeros(len(p), dtype=bool)
+    for step, i in enumerate(order):
+        if p[i] > alpha / (len(p) - step):
+            break
+        found[i] = True
+    return found
+
+
+def test_holm_rejects_what_its_definition_rejects(rng):
+    for size in (1, 2, 5, 20):
+        p = rng.random(size) ** 3
+        for alpha in (0.01, 0.05, 0.2):
+            np.testing.assert_array_equal(statistics.holm(p) <= alpha, rejected(p, alpha))
+
+
+def test_holm_does_not_count_what_was_not_tested():
+    adjusted = statistics.holm(np.array([0.03, np.nan, 0.01]))
+    np.testing.assert_allclose(adjusted, [0.03, np.nan, 0.02])
+
+
+@pytest.mark.parametrize("p", [[-0.1], [0.5, 1.1]])
+def test_holm_refuses_what_is_no_probability(p):
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        statistics.holm(np.array(p))
+
+
+def test_an_interval_is_that_of_scipy(rng):
+    values = rng.normal(0.02, 0.03, 7)
+    mean, low, high, p = statistics.interval(values, 0.9)
+    test = stats.ttest_1samp(values, 0)
+    wanted = test.confidence_interval(0.9)
+    np.testing.assert_allclose(
+        [mean, low, high, p], [values.mean(), wanted.low, wanted.high, test.pvalue]
+    )
+
+
+def test_few_or_equal_values_give_no_warning_and_no_false_claim(recwarn):
+    assert np.isnan(statistics.interval(np.array([]))).all()
+    mean, *rest = statistics.interval(np.array([0.1]))
+    assert mean == 0.1
+    assert np.isnan(rest).all()
+    assert statistics.interval(np.zeros(3))[3] == 1
+    assert statistics.interval(np.full(3, 0.5))[3] == 0
+    assert not recwarn.list
+
+
+def scores():
+    """Three rows: seed 2 of B is not finished, and C has a single run."""
+    table = {"A": [0.5, 0.6, 0.4], "B": [0.7, 0.81, np.nan], "C": [0.1, np.nan, np.nan]}
+    return pd.DataFrame(
+        {"row": row, "seed": seed, "accuracy": value}
+        for row, values in table.items()
+        for seed, value in enumerate(values)
+    )
+
+
+def test_rows_are_compared_on_the_seeds_that_both_have():
+    table = statistics.paired(scores(), by="row", value="accuracy", reference="A")
+    assert list(table.index) == ["B", "C"]
+    assert table["n"].tolist() == [2, 1]
+    np.testing.assert_allclose(table["difference"], [0.205, -0.4])
+    assert table.loc["B", "low"] < 0.205 < table.loc["B", "high"]
+    assert table.loc["C", ["low", "high", "p", "p_holm"]].isna().all()
+    assert table.loc["C", "verdict"] == "too few seeds"
+    assert statistics.printed(table).loc["C", "interval"] == "–"
+
+
+def test_verdicts_follow_the_corrected_p(rng):
+    seeds = np.arange(8)
+    shifts = {"base": 0, "up": 0.2, "down": -0.2, "same": 0}
+    frame = pd.concat(
+        pd.DataFrame({"row": row, "seed": seeds, "f1": rng.normal(shift, 0.02, 8)})
+        for row, shift in shifts.items()
+    )
+    table = statistics.paired(frame, by="row", value="f1", reference="base")
+    assert table["verdict"].tolist() == ["higher", "lower", "not told apart"]
+    assert (table["p_holm"] >= table["p"]).all()
+
+
+def test_a_comparison_of_nothing_finished_is_empty_of_numbers(recwarn):
+    frame = scores().assign(accuracy=np.nan)
+    table = statistics.paired(frame, by="row", value="accuracy", reference="A")
+    assert (table["n"] == 0).all()
+    assert set(table["verdict"]) == {"too few seeds"}
+    assert (statistics.printed(table)[["difference", "interval", "p, Holm"]] == "–").all(axis=None)
+    assert not recwarn.list
+
+
+def test_an_unknown_reference_is_refused():
+    with pytest.raises(ValueError, match="'Z' is no row"):
+        statistics.paired(scores(), by="row", value="accuracy", reference="Z")
+
+
+def test_two_results_of_one_row_and_seed_are_refused():
+    frame = pd.concat([scores(), scores().head(1)])
+    with pytest.raises(ValueError, match="duplicate"):
+        statistics.paired(frame, by="row", value="accuracy", reference="A")

@@ -1,0 +1,132 @@
+"""Tables of runs that may not be finished, and what is published beside them."""
+
+import fake_cifar
+import numpy as np
+import pandas as pd
+import pytest
+
+from nbkit import paths, tables
+from nbkit.experiments import cifar, scoring
+from nbkit.runs import Store
+
+
+@pytest.fixture
+def store(sandbox):
+    """An empty store, without photographs."""
+    return Store()
+
+
+def table(store):
+    return scoring.frame(store, cifar.table("small"), ("row", "seed"))
+
+
+def finish(store, wanted):
+    grid = cifar.table("small")
+    fake_cifar.write_results(store, [run for name, run in grid.items() if wanted(*name)])
+
+
+def test_rows_without_a_finished_run_are_shown_as_missing(store):
+    finish(store, lambda row, seed: row == "Weighted" and seed < 2)
+    frame = table(store)
+    last = frame[frame["criterion"] == "last"]
+    shown = tables.printed(tables.summary(last, ["row"], scoring.MACRO))
+    assert list(shown.index) == list(dict.fromkeys(frame["row"]))
+    assert shown["n"].to_dict() == {row: 2 * (row == "Weighted") for row in shown.index}
+    assert (shown.drop("Weighted")[list(scoring.MACRO)] == "–").all(axis=None)
+    assert "±" in shown.loc["Weighted", "f1"]
+
+
+def test_a_frame_holds_what_the_store_holds(store):
+    finish(store, lambda row, seed: seed == 1)
+    frame = table(store).dropna(subset="accuracy").set_index(["row", "seed", "criterion"])
+    for (row, seed), run in cifar.table("small").items():
+        record = store.load(run)
+        if seed == 1:
+            for criterion, metrics in record["metrics"].items():
+                assert frame.loc[(row, 1, criterion), "f1"] == metrics["f1"]
+        else:
+            assert record is None
+    assert set(frame["device"]) == {"fake"}
+
+
+def test_one_run_has_no_deviation(store):
+    finish(store, lambda row, seed: seed == 0)
+    frame = table(store)
+    shown = tables.printed(tables.summary(frame[frame["criterion"] == "last"], ["row"], ["f1"]))
+    assert not shown["f1"].str.contains("±").any()
+    assert (shown["n"] == 1).all()
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 3])
+def test_a_caption_counts_the_runs(store, seeds):
+    finish(store, lambda row, seed: seed < seeds)
+    text = tables.caption(table(store), "last epoch", "nbkit sweep cifar")
+    device = "fake" if seeds else "nothing trained yet"
+    assert text == f"{7 * seeds} of 35 runs finished; last epoch; {device}; `nbkit sweep cifar`"
+
+
+def test_a_caption_counts_a_run_of_two_rows_once(store):
+    grid = cifar.figure("small")
+    text = tables.caption(scoring.frame(store, grid, ("row", "kept", "seed")), "", "")
+    assert text.startswith(f"0 of {len(set(grid.values()))} runs")
+
+
+def test_regret_is_the_oracle_s_score_minus_the_criterion_s(store):
+    finish(store, lambda row, seed: seed < 2)
+    frame = table(store)
+    regret = tables.regret(frame, ["row", "seed"])
+    assert len(regret) == 35
+    done = regret.dropna()
+    assert len(done) == 14
+    for _, part in done.iterrows():
+        metrics = store.load(cifar.table("small")[part["row"], part["seed"]])["metrics"]
+        oracle = metrics["oracle"]["accuracy"]
+        assert part["pu_auc"] == pytest.approx(oracle - metrics["pu_auc"]["accuracy"])
+        assert part["peeking"] == pytest.approx(metrics["test"]["accuracy"] - oracle)
+
+
+def test_sources_stand_beside_each_other_row_by_row():
+    ours = pd.DataFrame({"row": ["A", "A", "B"], "f1": [0.1, 0.2, np.nan]})
+    theirs = pd.DataFrame({"row": ["B"], "f1": [0.5]})
+    shown = tables.beside({"ours": ours, "theirs": theirs}, ["B", "A"], ["f1"])
+    assert shown["f1"].tolist() == ["–", "0.500", "0.150 ± 0.071", "–"]
+    assert shown["n"].tolist() == [0, 1, 2, 0]
+
+
+def test_what_is_called_positive_is_a_mean_over_seeds(store):
+    finish(store, lambda row, seed: row == "Weighted" and seed < 2)
+    rates = scoring.called_positive(store, cifar.table("small"))
+    runs = [cifar.table("small")["Weighted", seed] for seed in (0, 1)]
+    records = [store.load(run)["called_positive"] for run in runs]
+    for name in ("bus", "thing_7"):
+        assert rates.loc[name, "Weighted"] == pytest.approx(np.mean([r[name] for r in records]))
+    assert rates.drop(columns="Weighted").isna().all(axis=None)
+    assert rates["Weighted"].is_monotonic_decreasing
+
+
+def test_the_sweep_of_dropout_holds_the_rates_of_the_table():
+    grid, table = cifar.dropout("small"), cifar.table("small")
+    assert grid[cifar.DROPOUT, 0] == table["CrossEntropy", 0]
+    assert grid[cifar.MORE_DROPOUT, 0] == table["DropoutReg", 0]
+
+
+def test_a_table_without_rows_becomes_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "figures").mkdir()
+    path = tmp_path / "figures" / "one.csv"
+    path.write_text("row,n\n")
+    empty = tables.fill("a\n<!-- table: one -->\n<!-- end -->\nb")
+    assert empty == f"a\n<!-- table: one -->\n{tables.UNFINISHED}\n<!-- end -->\nb"
+    path.write_text("row,n\nA,2\n")
+    assert "| A | 2 |" in tables.fill(empty)
+    assert tables.UNFINISHED not in tables.fill(empty)
+
+
+def test_the_author_s_logs_bear_out_the_draft():
+    logs = tables.published("cifar_logs")
+    half = logs[(logs["kept"] == 0.5) | (logs["row"] == "Complete")]
+    means = half.groupby("row")["accuracy"].mean()
+    draft = tables.published("table2").set_index("row")["accuracy"]
+    assert (means - draft).abs().drop("BootstrapHard").max() < 0.02
+    (first,) = half.loc[half["row"].eq("BootstrapHard") & half["round"].eq(1), "accuracy"]
+    assert first == pytest.approx(draft["BootstrapHard"], abs=0.011)  # one run of three
