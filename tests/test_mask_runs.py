@@ -9,8 +9,8 @@ import torch
 from nbkit import fcn, losses, runs, sweep, train
 from nbkit.checks import VOID
 from nbkit.experiments import pixels, pretraining, segmentation, transfer
-from nbkit.experiments.segmentation import SegmentationRun
 from nbkit.experiments.pretraining import TransferRun
+from nbkit.experiments.segmentation import SegmentationRun
 
 SCENES = {"dataset": "scenes", "images": 60, "objects": 3, "epochs": 2}
 TRANSFER = SCENES | {"images": 120, "source_epochs": 1, "folds": 4}
@@ -200,3 +200,14 @@ def test_a_wrong_parameter_is_named(changes, reason):
 def test_a_wrong_transfer_is_named(changes, reason):
     with pytest.raises(ValueError, match=reason):
         TransferRun(**TRANSFER | changes)
+
+
+def test_a_frame_of_unfinished_runs_says_which_are_missing():
+    store = runs.Store()
+    grid = {("Complete", 0): SegmentationRun(**SCENES, annotation="Complete", kept=1.0)}
+    grid[("CrossEntropy", 0)] = SegmentationRun(**SCENES)
+    assert pixels.frame(store, grid, ("row", "seed"))["mean_iu"].isna().all()
+    sweep.compute([grid[("Complete", 0)]], store=store, engine="inline")
+    found = pixels.frame(store, grid, ("row", "seed"))
+    last = found[found["criterion"] == "last"].set_index("row")["mean_iu"]
+    assert last.notna().to_dict() == {"Complete": True, "CrossEntropy": False}

@@ -1,10 +1,11 @@
 """What the experiments on masks share: data, network, and scores under every criterion."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 
 from nbkit import checks, data, fcn, losses, metrics, rng, runs, train
@@ -269,3 +270,34 @@ def by_criterion(
         | {"epoch": int(epoch[chosen[-1]])}
         for criterion, chosen in picks.items()
     }
+
+
+def frame(store: runs.Store, grid: Mapping[tuple, PixelRun], names: Sequence[str]) -> pd.DataFrame:
+    """Return the results of a grid, finished or not.
+
+    Parameters
+    ----------
+    store : runs.Store
+    grid : mapping
+        Tuple -> Run; one run may stand under several keys.
+    names : sequence of str
+        A column for each part of the tuples.
+
+    Returns
+    -------
+    DataFrame
+        ``names``, ``key``, ``criterion``, ``device`` and the scores: a row a run and selection
+        criterion, and for an unfinished run one row of criterion "last" without scores.
+    """
+    rows = []
+    for parts, run in grid.items():
+        record = store.load(run) or {"metrics": {"last": {}}, "provenance": {"device": ""}}
+        own = dict(zip(names, parts, strict=True)) | {"key": run.key}
+        device = {"device": record["provenance"]["device"]}
+        rows += [
+            own | {"criterion": criterion} | device | scored
+            for criterion, scored in record["metrics"].items()
+        ]
+    found = pd.DataFrame(rows)
+    wanted = [*names, "key", "criterion", "device", *MEASURES]
+    return found.reindex(columns=dict.fromkeys([*wanted, *found.columns]))
