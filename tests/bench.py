@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import bench_cifar
+import bench_masks
 import nbformat
 import numpy as np
 import torch
@@ -148,6 +149,16 @@ def photographs() -> None:
     bench_cifar.memory()
 
 
+def masks() -> None:
+    """FCN-AlexNet of half the width on scenes written as files, and what makes and spoils them."""
+    for measure in (bench_masks.training, bench_masks.pipeline):
+        for what, ratios, wanted in measure():
+            say(what, ratios, f"at least {wanted}")
+    for measure in (bench_masks.making, bench_masks.growth):
+        for what, values, wanted in measure():
+            say(what, values, f"at most {wanted}")
+
+
 def say(what: str, values: list[float], wanted: str) -> None:
     middle = statistics.median(values)
     print(f"{what}: {middle:.2f} [{min(values):.2f} .. {max(values):.2f}], wanted: {wanted}")
@@ -161,4 +172,4 @@ def main(parts: list[Callable[[], None]]) -> None:
 
 
 if __name__ == "__main__":
-    main([stacked_moons, growth, runner, importing, photographs, whole_sweep])
+    main([stacked_moons, growth, runner, importing, photographs, masks, whole_sweep])

@@ -1,0 +1,192 @@
+"""Segmentation against the loop people write, on scenes written as files; made data and noise."""
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from bench_cifar import Line, ratio
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import functional as change
+
+from nbkit import annotations, data, fcn, losses, train
+from nbkit.images import MEAN, STD, Images
+
+IMAGES, SIDE, BATCH, REPETITIONS = 96, 128, 8, 5
+SHIFT = SIDE // 10
+
+
+class Files(Dataset):
+    """A folder of photos and masks, opened, shifted and mirrored together one by one."""
+
+    def __init__(self, folder: Path, names: list[str]):
+        self.folder, self.names = folder, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image = Image.open(self.folder / f"{self.names[index]}.jpg").convert("RGB")
+        mask = Image.open(self.folder / f"{self.names[index]}.png")
+        down, right, mirrored = (int(torch.randint(0, 2 * SHIFT, ())) for _ in range(3))
+        image = change.crop(change.pad(image, SHIFT, padding_mode="edge"), down, right, SIDE, SIDE)
+        mask = change.crop(change.pad(mask, SHIFT, fill=255), down, right, SIDE, SIDE)
+        if mirrored % 2:
+            image, mask = change.hflip(image), change.hflip(mask)
+        tensor = change.normalize(
+            change.to_tensor(image), [m / 255 for m in MEAN], [s / 255 for s in STD]
+        )
+        return tensor, torch.from_numpy(np.array(mask)).long()
+
+
+class Plain(nn.Module):
+    """The network of ``fcn.TRUNKS["half"]`` as a list of layers."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        trunk, dense = fcn.TRUNKS["half"], fcn.TRUNKS["half"].dense
+        a, b, c, d, e = trunk.widths
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, a, 11, 4, 4),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, 1),
+            nn.Conv2d(a, b, 5, 1, 2),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 2, ceil_mode=True),
+            nn.Conv2d(b, c, 3, 1, 1),
+            nn.ReLU(),
+            nn.Conv2d(c, d, 3, 1, 1),
+            nn.ReLU(),
+            nn.Conv2d(d, e, 3, 1, 1),
+            nn.ReLU(),
+            nn.MaxPool2d(3, 1, 1),
+            nn.Conv2d(e, dense, 3, 1, 2, dilation=2),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Conv2d(dense, dense, 1),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Conv2d(dense, classes, 1),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(self.layers(x), x.shape[2:], mode="bilinear", align_corners=False)
+
+
+def written(folder: Path) -> Files:
+    """Write scenes as JPEG and PNG."""
+    scenes = data.scenes(IMAGES, size=SIDE)
+    for name, image, mask in zip(scenes.names, scenes.images, scenes.masks(), strict=True):
+        Image.fromarray(image).save(folder / f"{name}.jpg", quality=95)
+        Image.fromarray(mask).save(folder / f"{name}.png")
+    return Files(folder, list(scenes.names))
+
+
+def loop(loader: DataLoader) -> float:
+    """Images a second of the loop people write, one epoch."""
+    model, criterion = Plain(21), nn.CrossEntropyLoss(ignore_index=255)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    running, start = 0.0, time.perf_counter()
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = criterion(model(x), y)
+        loss.backward()
+        optimizer.step()
+        running += loss.item()
+    return len(loader.dataset) / (time.perf_counter() - start)
+
+
+def ours(seed: int) -> float:
+    """Seconds of one epoch in the study's own training loop."""
+    scenes = data.scenes(IMAGES, size=SIDE)
+    inputs = Images(torch.from_numpy(scenes.images))
+    targets = torch.from_numpy(scenes.masks())[None]
+    model, loss = fcn.FCN(21, [seed], trunk="half"), losses.create("cross_entropy")
+    start = time.perf_counter()
+    train.fit(model, inputs, targets, loss, epochs=1, batch_size=BATCH, learning_rate=1e-3)
+    return time.perf_counter() - start
+
+
+def training() -> Iterator[Line]:
+    """Images a second of the machine: several runs at once, and the loop with every core."""
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    rates: dict[str, list[float]] = {"ours": [], "loop": []}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool,
+    ):
+        options = {"shuffle": True, "num_workers": 2, "persistent_workers": True}
+        loader = DataLoader(written(Path(folder)), batch_size=BATCH, **options)
+        for repetition in range(REPETITIONS + 1):  # the first warms up
+            torch.set_num_threads(cores)
+            found = {"loop": loop(loader)}
+            start = time.perf_counter()
+            list(pool.map(ours, range(cores)))
+            found["ours"] = cores * IMAGES / (time.perf_counter() - start)
+            for name, rate in found.items() if repetition else ():
+                rates[name].append(rate)
+    torch.set_num_threads(threads)
+    yield f"masks: {cores} runs at once, fp32 / loop", ratio(rates["ours"], rates["loop"]), "1.8"
+    for name, values in rates.items():
+        print(f"    {name:5} {np.median(values):,.1f} images/s of {SIDE} x {SIDE}")
+
+
+def pipeline() -> Iterator[Line]:
+    """Augmented images and masks a second, one thread each, no network."""
+    scenes = data.scenes(IMAGES, size=SIDE)
+    images, masks = Images(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.masks())
+    seconds: dict[str, list[float]] = {"loader": [], "ours": []}
+    with tempfile.TemporaryDirectory() as folder:
+        loader = DataLoader(written(Path(folder)), batch_size=BATCH, shuffle=True)
+        for repetition in range(REPETITIONS):
+            start = time.perf_counter()
+            for _ in loader:
+                pass
+            middle = time.perf_counter()
+            images.begin_epoch(0, repetition)
+            for index in torch.randperm(IMAGES).split(BATCH):
+                images.augmented(index)
+                images.moved(index, masks)
+            seconds["loader"].append(middle - start)
+            seconds["ours"].append(time.perf_counter() - middle)
+    yield "masks: input pipeline alone / DataLoader", ratio(*seconds.values()), "5"
+
+
+def making() -> Iterator[Line]:
+    """Seconds for 2,000 scenes, and for noise painted onto their masks."""
+    made, painted = [], []
+    for seed in range(3):
+        start = time.perf_counter()
+        scenes = data.scenes(2000, seed=seed + 1)
+        middle = time.perf_counter()
+        scenes.masks(annotations.annotate(scenes, "missing", rate=0.5).labels)
+        made.append(middle - start)
+        painted.append(time.perf_counter() - middle)
+    yield "masks: seconds for 2,000 scenes", made, "10"
+    yield "masks: seconds for noise on 2,000 masks", painted, "2"
+
+
+def growth() -> Iterator[Line]:
+    """Seconds of an epoch for twice the images, and for twice the pixels, over those for one."""
+
+    def seconds(images: int, side: int) -> float:
+        rng = np.random.default_rng(0)
+        pixels = torch.from_numpy(rng.integers(0, 256, (images, side, side, 3), dtype=np.uint8))
+        masks = torch.from_numpy(rng.integers(0, 6, (1, images, side, side), dtype=np.uint8))
+        model, loss = fcn.FCN(6, [0], trunk="half"), losses.create("cross_entropy")
+        start = time.perf_counter()
+        train.fit(model, Images(pixels), masks, loss, epochs=1, batch_size=4, learning_rate=1e-3)
+        return time.perf_counter() - start
+
+    seconds(8, 128)
+    found = [(seconds(16, 128), seconds(32, 128), seconds(4, 256), seconds(4, 512)) for _ in "123"]
+    yield "masks: seconds for 2x the images / seconds", [b / a for a, b, *_ in found], "2.2"
+    yield "masks: seconds for 4x the pixels / seconds", [d / c for *_, c, d in found], "4.6"
