@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument(
         "what",
         nargs="?",
-        help="fetch: cifar10, cifar100 or voc (default: both CIFAR sets); "
+        help="fetch: cifar10, cifar100, voc or imagenet (default: both CIFAR sets); "
         "verify: a name, or any folder of the layout of PASCAL VOC (default: all in the cache)",
     )
     _command(commands, "doctor", _doctor, "say whether this machine is ready", "nbkit doctor")
@@ -139,16 +139,18 @@ def _sweep(args: argparse.Namespace) -> int:
 
 def _data(args: argparse.Namespace) -> int:
     """Do the action on CIFAR, on a folder of masks, or on both; status 1 if a folder is flawed."""
-    from nbkit.data import voc
+    from nbkit.data import imagenet, voc
     from nbkit.data.cifar import SOURCES, fetch_all, verify, where
+
+    others = {"voc": voc.fetch_pascal, "imagenet": imagenet.fetch_weights}
 
     def show(line: str) -> None:
         print(line, flush=True)
 
     if args.action == "where":
-        lines, flaws = where() + voc.where(), []
-    elif args.action == "fetch" and args.what == "voc":
-        lines, flaws = voc.fetch_pascal(show), []
+        lines, flaws = where() + voc.where() + imagenet.where(), []
+    elif args.action == "fetch" and args.what in others:
+        lines, flaws = others[args.what](show), []
     elif args.action == "fetch":
         lines, flaws = fetch_all([args.what] if args.what else SOURCES, show=show), []
     elif args.what:

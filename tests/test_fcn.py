@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nbkit import fcn, losses, paths, train
+from nbkit import cli, fcn, losses, paths, train
 from nbkit.data import DataError, imagenet
 from nbkit.fcn import FCN
 from nbkit.images import Images
@@ -382,3 +382,15 @@ def test_another_weights_file_is_refused(published):
 
 def test_the_checksum_is_the_one_in_the_published_name():
     assert imagenet.ALEXNET.sha256.startswith(imagenet.FILE.split("-")[-1].removesuffix(".pth"))
+
+
+def test_the_command_says_where_the_weights_are_to_be_put(published, capsys):
+    path = paths.cache() / imagenet.FILE
+    path.unlink()
+    assert cli.main(["data", "where"]) == 0
+    assert f"imagenet: {path} (missing; `nbkit data fetch imagenet`" in capsys.readouterr().out
+
+
+def test_weights_that_are_there_are_not_downloaded_again(published, capsys):
+    assert cli.main(["data", "fetch", "imagenet"]) == 0
+    assert f"imagenet: {paths.cache() / imagenet.FILE} (there)" in capsys.readouterr().out

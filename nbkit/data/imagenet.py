@@ -38,6 +38,20 @@ def weights(path: Path | None = None) -> Path:
     return path
 
 
-def fetch_weights(show: Callable[[str], None] | None = None) -> Path:
-    """Download the weights into ``paths.cache()`` if they are not there; see ``fetch.download``."""
-    return fetch.download(ALEXNET, paths.cache(), show=show)
+def fetch_weights(show: Callable[[str], None] | None = None) -> list[str]:
+    """Download the weights into ``paths.cache()`` if they are not there, and return ``where()``.
+
+    Raises
+    ------
+    DataError
+        If they cannot be had.
+    """
+    fetch.download(ALEXNET, paths.cache(), show=show)
+    return where()
+
+
+def where() -> list[str]:
+    """Return a line that says where the weights lie, or where they are to be put."""
+    path = paths.cache() / ALEXNET.file
+    missing = "missing; `nbkit data fetch imagenet` brings 244 MB"
+    return [f"imagenet: {path} ({'there' if path.exists() else missing})"]
