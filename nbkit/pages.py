@@ -1,8 +1,10 @@
 """The study as web pages: executed notebooks, figures and tables, readable without a network."""
 
 import html
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from nbconvert import HTMLExporter
 
 from nbkit import notebooks, paths
 from nbkit.notebooks import NotebookError
+from nbkit.sweep import pool_of
 
 MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n]|\n(?!\n))+?)\$", re.S)
 REMOTE = re.compile(r"<script[^>]*\bsrc=\"https?:[^>]*>\s*</script>")
@@ -63,23 +66,23 @@ def study(
     environment = {"NBKIT_FIGURES": str(folder / "figures")}
     if fresh:
         environment["NBKIT_RESULTS"] = str(folder / "results")
-    todo, pages, failures, spent = notebooks.study_notebooks(), [], [], 0.0
-    for number, path in enumerate(todo, 1):
-        known = notebooks.parameters(path)
-        wanted = {"preset": preset, "device": device, "engine": engine, "interactive": False}
-        given = {name: value for name, value in wanted.items() if name in known}
-        try:
-            done = notebooks.execute(path, folder / path.name, given, environment=environment)
-        except NotebookError as error:
-            failures.append(str(error))
-            show(f"[{number}/{len(todo)}] {path.stem:24} FAILED: {error}")
-            continue
-        pages.append((export(done.path), done.seconds))
-        spent += done.seconds
-        left = spent / number * (len(todo) - number)
-        show(
-            f"[{number}/{len(todo)}] {path.stem:24} {done.seconds:5.0f} s, about {left:.0f} s left"
-        )
+    todo, pages, failures, start = notebooks.study_notebooks(), [], [], time.monotonic()
+    wanted = {"preset": preset, "device": device, "engine": engine, "interactive": False}
+    # notebooks that compute use the cores themselves; those that only read share them
+    workers = 1 if fresh else min(len(todo), os.cpu_count() or 1)
+    with pool_of(workers) as pool:
+        outcomes = [
+            pool.submit(_page, path, folder / path.name, wanted, environment) for path in todo
+        ]
+        for number, (path, outcome) in enumerate(zip(todo, outcomes, strict=True), 1):
+            done = outcome.result()
+            if isinstance(done, str):
+                failures.append(done)
+                show(f"[{number}/{len(todo)}] {path.stem:24} FAILED: {done}")
+                continue
+            pages.append(done)
+            left = (time.monotonic() - start) / number * (len(todo) - number)
+            show(f"[{number}/{len(todo)}] {path.stem:24} {done[1]:5.0f} s, about {left:.0f} s left")
     for path in sorted((notebooks.FOLDER / "solutions").glob("*.ipynb")):
         copy = folder / "solutions" / path.name  # the exercises link to it; as committed
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +91,19 @@ def study(
     if failures:
         raise NotebookError(f"{len(failures)} of {len(todo)} notebooks failed: {failures[0]}")
     return index
+
+
+def _page(
+    path: Path, copy: Path, wanted: dict[str, object], environment: dict[str, str]
+) -> tuple[Path, float] | str:
+    """Execute a notebook; return its page and the seconds it took, or why it failed."""
+    try:
+        known = notebooks.parameters(path)
+        given = {name: value for name, value in wanted.items() if name in known}
+        done = notebooks.execute(path, copy, given, environment=environment)
+    except NotebookError as error:
+        return str(error)
+    return export(done.path), done.seconds
 
 
 def export(path: Path) -> Path:

@@ -203,7 +203,7 @@ def _processes(stacks: list[list[Run]], device: str, workers: int) -> Done:
     """Train on a pool; a worker that dies costs its stack one retry in a pool of its own."""
     waiting, suspects = list(reversed(stacks)), []
     while waiting:
-        with _pool(workers) as pool:
+        with pool_of(workers) as pool:
             running = {}
             try:
                 while waiting or running:
@@ -217,7 +217,7 @@ def _processes(stacks: list[list[Run]], device: str, workers: int) -> Done:
                 suspects += running.values()
     while suspects:
         stack = suspects.pop()
-        with _pool(1) as pool:
+        with pool_of(1) as pool:
             try:
                 yield stack, pool.submit(train_stack, stack, device).result()
             except BrokenProcessPool:
@@ -230,7 +230,8 @@ def _processes(stacks: list[list[Run]], device: str, workers: int) -> Done:
 
 
 @contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+def pool_of(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Give a pool of fresh processes, which end with this one, however it ends."""
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
