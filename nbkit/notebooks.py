@@ -11,6 +11,7 @@ import math
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -34,12 +35,6 @@ MARKERS = re.compile(r"^ *# (BEGIN|END) SOLUTION\n", re.M)
 
 class NotebookError(RuntimeError):
     """A notebook cannot be run, or failed; the message is one line."""
-
-
-class LocalKernelManager(AsyncKernelManager):
-    """Talks to the kernel through files of this user instead of open TCP ports."""
-
-    transport = "tcp" if sys.platform == "win32" else "ipc"
 
 
 @dataclass(frozen=True)
@@ -135,14 +130,17 @@ def execute(
     start = time.monotonic()
     settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:
-        with _environment({**settings, **(environment or {})}):
+        with (
+            _environment({**settings, **(environment or {})}),
+            tempfile.TemporaryDirectory(prefix="nbkit-") as folder,
+        ):
             papermill.execute_notebook(
                 str(path),
                 str(output),
                 parameters=checked,
                 kernel_name=KERNEL["name"],
                 language=KERNEL["language"],
-                kernel_manager_class=LocalKernelManager,
+                kernel_manager_class=_kernel_manager(folder),
                 progress_bar=False,
                 execution_timeout=cell_seconds,
                 start_timeout=120,
@@ -160,6 +158,22 @@ def execute(
         raise NotebookError(f"{path.name}: no kernel could be started: {_line(error)}") from error
     _tidy(output)
     return Executed(output, time.monotonic() - start)
+
+
+def _kernel_manager(folder: str) -> type[AsyncKernelManager]:
+    """Return a manager that talks to its kernel through files in a folder, not open TCP ports.
+
+    Kernels that start side by side in one folder would take each other's sockets.
+    """
+
+    class LocalKernelManager(AsyncKernelManager):
+        transport = "tcp" if sys.platform == "win32" else "ipc"
+
+        def __init__(self, **options: object):
+            super().__init__(**options)
+            self.connection_file = str(Path(folder, "kernel.json"))
+
+    return LocalKernelManager
 
 
 def build(source: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode | None]:
