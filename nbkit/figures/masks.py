@@ -23,7 +23,7 @@ VOID_COLOR = "#FFFFFF"
 OPACITY = (
     0.65  # of a mask over its image, which is grey there so that the colour is that of the class
 )
-PIXELS = 256  # an image is drawn with at least as many, so that outlines are thin
+PIXELS = 192  # an image is drawn with at least as many, so that outlines are thin
 LEAST = 0.006  # share of the image that a region needs to carry its number
 
 
@@ -84,7 +84,7 @@ def masks(
         _draw(axis, images[i], masks[i], None if outlined is None else outlined[i])
         axis.set_title(titles[i], fontsize=9, loc="center", fontweight="normal")
     figure.suptitle(title or None, fontsize=10.5, fontweight="bold")
-    names = {k: f"{k} {classes[k]}" for k in present.tolist() if 0 < k != VOID}
+    names = {k: f"{k} {classes[k]}".strip() for k in present.tolist() if 0 < k != VOID}
     handles = [Patch(color=_color(k), label=name) for k, name in names.items()]
     if VOID in present:
         handles.append(Patch(facecolor=VOID_COLOR, edgecolor="#777777", label="void"))
@@ -93,32 +93,42 @@ def masks(
 
 
 def transitions(
-    matrices: Mapping[str, np.ndarray], rows: Sequence[str], columns: Sequence[str], title: str
+    matrices: Mapping[str, np.ndarray],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    *,
+    across: int = 3,
 ) -> Figure:
-    """Transition matrices side by side, as heat maps with their shares written in.
+    """Transition matrices as heat maps with their shares written in.
 
     Parameters
     ----------
     matrices : mapping of str to (R, C) array
-        A title a panel -> shares of the true class (row) that carry a label (column); rows of NaN
-        stay empty.
+        A title a panel -> shares of the true class (row) that carry a label (column); a share of
+        0 stays empty.
     rows, columns : sequences of R and of C str
         Names of the true classes and of the labels.
     title : str
         Of the figure.
+    across : int
+        Panels a row.
     """
-    wide, high = 1.2 + 0.55 * len(columns), 1.8 + 0.36 * len(rows)
-    figure, axes = grid(1, len(matrices), (wide * len(matrices) + 0.8, high), sharey=True)
-    for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
-        options = {"cmap": "Blues", "vmin": 0, "vmax": 1, "annot_kws": {"fontsize": 8}}
-        names = {"xticklabels": columns, "yticklabels": rows}
-        sns.heatmap(
-            matrix, annot=True, fmt=".2f", cbar=False, linewidths=0.5, ax=axis, **options, **names
-        )
-        axis.tick_params(axis="x", rotation=90)
+    across = min(across, len(matrices))
+    down = -(-len(matrices) // across)
+    size = (1.6 + (0.3 + 0.46 * len(columns)) * across, 0.6 + (0.6 + 0.34 * len(rows)) * down)
+    figure, axes = grid(down, across, size, sharex=True, sharey=True)
+    options = {"cmap": "Blues", "vmin": 0, "vmax": 1, "cbar": False, "linewidths": 0.5}
+    options |= {"fmt": "", "annot_kws": {"fontsize": 8}, "linecolor": "#E6E6E6"}
+    names = {"xticklabels": columns, "yticklabels": rows}
+    for axis, (name, matrix) in zip(axes.ravel(), matrices.items(), strict=False):
+        text = [["" if share == 0 else f"{share:.2f}" for share in row] for row in matrix]
+        sns.heatmap(matrix, annot=text, ax=axis, **options, **names)
         axis.tick_params(axis="y", rotation=0)
-        axis.set(xlabel="label", title=name)
-    axes[0, 0].set_ylabel("truth")
+        axis.tick_params(length=0)
+        axis.set_title(name)
+    figure.supxlabel("label", fontsize=10)
+    figure.supylabel("truth", fontsize=10)
     figure.suptitle(title, fontsize=10.5, fontweight="bold")
     return figure
 
