@@ -11,8 +11,8 @@
 # > but not flipped instances.
 # >
 # > **Needs** the overview (00). **Takes** ten seconds; nothing is trained. **Downloads** nothing.
-# > **Expect** one curve in section 5.4 that a vote of neighbours lifts, and one that it leaves where
-# > it was.
+# > **Expect** one curve in section 5.4 that a vote of neighbours lifts, and one that it leaves
+# > where it was.
 # >
 # > On photographs: `papermill 05_label_noise.ipynb out.ipynb -p dataset PATH`, where PATH is a
 # > folder in the layout of PASCAL VOC, your own included, or one of the names msrc, pets3, coco20
@@ -31,9 +31,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from nbkit import data, exercises, explore, figures, noise, rng, tables
+from nbkit import data, explore, figures, noise, rng, tables
 from nbkit.annotations import annotate
 from nbkit.checks import VOID
+from nbkit.exercises import label_noise
 from nbkit.runs import sizes
 
 figures.use_style()
@@ -265,10 +266,11 @@ assert dataset != "scenes" or gain.max() < 0.02
 
 # %% [markdown]
 # **See:** under pixel flips the vote stays close to the truth for long, and fails where the right
-# label is no longer the most frequent, at a rate of $(K - 1) / K$; under instance flips it buys
-# nothing at any rate. (Instances are few, so their curve strays from the straight line.) A convolutional network averages over
-# neighbours too: its outputs are smooth, and it fits many pixels with few weights. So it can undo
-# noise on pixels cheaply, and a test with flipped pixels says little about annotators.
+# label is no longer the most frequent, at a rate of $(K - 1) / K$. Under instance flips it buys
+# nothing at any rate. (Instances are few, so their curve strays from a straight line.) A
+# convolutional network averages over neighbours too: its outputs are smooth, and few weights fit
+# many pixels. So it can undo noise on pixels cheaply, and a test with flipped pixels says little
+# about annotators.
 
 # %% [markdown]
 # ## 5.5 Missing at random, or the hard ones?
@@ -362,7 +364,7 @@ answer = None
 # BEGIN SOLUTION
 answer = (40 + 60 + 100) / (40 + 400 + 60 + 900 + 100)
 # END SOLUTION
-exercises.lost_pixels(answer, sizes_of_units, overlooked)
+label_noise.lost_pixels(answer, sizes_of_units, overlooked)
 
 # %% [markdown]
 # **Core.** Write the transition matrix of units, each with a weight: 1 to count instances, its area
@@ -381,7 +383,7 @@ def transition(before, after, weights, num_classes):
     # END SOLUTION
 
 
-exercises.weighted_transition(transition)
+label_noise.weighted_transition(transition)
 
 # %% [markdown]
 # **Open.** Somebody stored masks with the *pixels* of the targets misclassified at rate one half,
@@ -401,7 +403,7 @@ def restore(mask, instances):
     # END SOLUTION
 
 
-exercises.restored(restore)
+label_noise.restored(restore)
 
 # %% [markdown]
 # > **Take away.** A label error takes a whole object. It cannot be averaged away, it is worth its
