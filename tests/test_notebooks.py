@@ -331,20 +331,10 @@ def test_notebook_03_takes_photographs(tmp_path, committed_results):
 
 @pytest.mark.xdist_group("photographs")
 def test_notebook_05_takes_a_folder_of_photographs(tmp_path):
-    where = fake_voc.write(tmp_path / "photos")
-    done = run("05_label_noise", tmp_path, {"dataset": str(where), "rate": 0.4}, folders(tmp_path))
+    where = fake_voc.write(tmp_path / "photos", train=24)
+    done = run("05_label_noise", tmp_path, {"dataset": str(where)}, folders(tmp_path))
     said = "".join(printed(cell) for cell in code(done.notebook))
-    assert "6 training images, 8 instances of 2 targets,\n4 distractors" in said
-
-
-@pytest.mark.xdist_group("photographs")
-def test_notebook_05_names_a_folder_that_is_missing_and_the_way_out(tmp_path):
-    with pytest.raises(NotebookError) as caught:
-        run("05_label_noise", tmp_path, {"dataset": "msrc"}, folders(tmp_path))
-    message = str(caught.value)
-    for text in (str(tmp_path / "data" / "msrc"), "no such folder", "data/README.md"):
-        assert text in message
-    assert "\n" not in message
+    assert "24 training images, 32 instances of 2 targets,\n16 distractors" in said
 
 
 @pytest.fixture(scope="module", params=groups(EXERCISED, "solutions"))
@@ -1005,7 +995,7 @@ CHECKS = {
         (
             lambda b, a, w, c: right_transition(b, a, np.ones(b.size), c),  # weights forgotten
             lambda b, a, w, c: right_transition(b, a, w, c).T,  # columns by true class
-            lambda b, a, w, c: right_transition(b, a, w, c + 1)[:c],  # a column too many
+            lambda b, a, w, c: right_transition(b, a, w, c)[1:],  # class 0 left out
             with_void,  # void taken for background
         ),
         ("add.at", "bincount"),

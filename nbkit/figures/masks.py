@@ -23,6 +23,7 @@ VOID_COLOR = "#FFFFFF"
 OPACITY = (
     0.65  # of a mask over its image, which is grey there so that the colour is that of the class
 )
+VOID_OPACITY = 0.85
 PIXELS = 192  # an image is drawn with at least as many, so that outlines are thin
 LEAST = 0.006  # share of the image that a region needs to carry its number
 
@@ -146,7 +147,8 @@ def _draw(axis: Axes, image: np.ndarray, mask: np.ndarray, outlined: np.ndarray 
     for k in np.setdiff1d(mask, [0]).tolist():
         inside = fine == k
         color = np.array(to_rgb(VOID_COLOR if k == VOID else _color(k)))
-        picture[inside] = OPACITY * color + (1 - OPACITY) * grey[inside]
+        share = VOID_OPACITY if k == VOID else OPACITY
+        picture[inside] = share * color + (1 - share) * grey[inside]
         if k != VOID:
             picture[inside & edge] = color
     axis.imshow(picture, interpolation="nearest")
