@@ -20,9 +20,7 @@ CLASS_COLORS = (
     *("#DDCC77", "#CC6677", "#44AA99", "#004488", "#BBCC33", "#EE8866"),
 )
 VOID_COLOR = "#FFFFFF"
-OPACITY = (
-    0.65  # of a mask over its image, which is grey there so that the colour is that of the class
-)
+OPACITY = 0.65  # of a class; the image is grey under it, so that the colour is that of the class
 VOID_OPACITY = 0.85
 PIXELS = 192  # an image is drawn with at least as many, so that outlines are thin
 LEAST = 0.006  # share of the image that a region needs to carry its number
