@@ -4,6 +4,7 @@ Functions return a closed matplotlib figure: a notebook shows it by naming it la
 """
 
 from nbkit.figures.comparisons import dots, rates, wall
+from nbkit.figures.masks import masks, transitions
 from nbkit.figures.moons import moons_grid, side_by_side
 from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ranking, series
 from nbkit.figures.style import png, save, use_style
@@ -18,6 +19,7 @@ __all__ = [
     "learning_curves",
     "lines",
     "loss_curves",
+    "masks",
     "measured_thresholds",
     "moons_grid",
     "png",
@@ -27,6 +29,7 @@ __all__ = [
     "save",
     "series",
     "side_by_side",
+    "transitions",
     "use_style",
     "wall",
 ]

@@ -92,6 +92,7 @@ tables.printed(tables.summary(last, ["row"], ["accuracy", "f1", "detection_recal
 # | [02_moons](02_moons.ipynb) | what do they do to a decision boundary? | Figure 3 |
 # | [03_pu_classification](03_pu_classification.ipynb) | any loss, any annotation | Table 2 |
 # | [04_pu_tables](04_pu_tables.ipynb) | which loss wins on photographs? | Table 2, Fig. 5 |
+# | [05_label_noise](05_label_noise.ipynb) | what does an error do to an object? | section 3 |
 #
 # The runs on photographs take days; notebook 04 shows those that are finished, and says how many
 # are missing. Not answered yet: the draft's first question, what wrong labels do to features

@@ -1,0 +1,100 @@
+"""Figures of masks and of transition matrices: what they say, and what they refuse."""
+
+import numpy as np
+import pytest
+
+from nbkit import data, figures
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return data.scenes(6)
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_the_legend_names_the_classes_that_are_there(scenes):
+    masks = scenes.masks()[:2]
+    present = [f"{k} {scenes.classes[k]}" for k in np.unique(masks) if 0 < k < 255]
+    figure = figures.masks(scenes.images[:2], masks, ["a", "b"], scenes.classes)
+    assert legend(figure) == [*present, "void"]
+
+
+def test_a_class_has_the_color_of_the_legend_in_every_image(scenes):
+    image = np.full((2, 8, 8, 3), 128, dtype=np.uint8)
+    masks = np.zeros((2, 8, 8), dtype=np.uint8)
+    masks[:, 2:6, 2:6] = np.array([3, 3])[:, None, None]
+    masks[1, 0, 0] = 1
+    figure = figures.masks(image, masks, ["a", "b"], scenes.classes)
+    patch = figure.legends[0].get_patches()[-1].get_facecolor()[:3]
+    for axis in figure.axes:
+        picture = axis.get_images()[0].get_array()
+        edge = picture[len(picture) // 4, len(picture) // 2]
+        assert tuple(edge) == pytest.approx(patch)
+
+
+def test_a_mask_of_zeros_shows_the_bare_image(scenes):
+    figure = figures.masks(scenes.images[:1], 0 * scenes.masks()[:1], ["a"], scenes.classes)
+    picture = figure.axes[0].get_images()[0].get_array()
+    factor = len(picture) // scenes.images.shape[1]
+    assert np.allclose(picture[::factor, ::factor], scenes.images[0] / 255)
+
+
+def test_a_region_carries_its_number_within_itself(scenes):
+    masks = scenes.masks()[:4]
+    figure = figures.masks(scenes.images[:4], masks, list("abcd"), scenes.classes)
+    written = 0
+    for mask, axis in zip(masks, figure.axes, strict=True):
+        factor = len(axis.get_images()[0].get_array()) // len(mask)
+        for text in axis.texts:
+            x, y = (int(place) // factor for place in text.get_position())
+            assert mask[y, x] == int(text.get_text())
+            written += 1
+    assert written >= 4
+
+
+def test_only_what_is_outlined_has_a_line(scenes):
+    images, masks = scenes.images[:2], scenes.masks()[:2]
+    outlined = np.zeros(masks.shape, dtype=bool)
+    outlined[1, 10:20, 10:20] = True
+    figure = figures.masks(images, masks, ["a", "b"], scenes.classes, outlined=outlined)
+    assert [len(axis.collections) > 0 for axis in figure.axes] == [False, True]
+
+
+BAD = {
+    "images and masks differ": (4, 3, 3, "images must be"),
+    "titles are too few": (3, 3, 2, "titles N"),
+}
+
+
+@pytest.mark.parametrize(("images", "masks", "titles", "says"), BAD.values(), ids=BAD)
+def test_shapes_that_disagree_are_refused(images, masks, titles, says, scenes):
+    with pytest.raises(ValueError, match=says):
+        figures.masks(
+            scenes.images[:images], scenes.masks()[:masks], ["a"] * titles, scenes.classes
+        )
+
+
+def test_a_class_without_a_name_is_refused(scenes):
+    with pytest.raises(ValueError, match=r"masks hold \[.*classes names 0..1"):
+        figures.masks(scenes.images, scenes.masks(), ["a"] * 6, scenes.classes[:2])
+
+
+def test_outlines_of_another_shape_are_refused(scenes):
+    with pytest.raises(ValueError, match="outlined must be"):
+        figures.masks(
+            scenes.images, scenes.masks(), ["a"] * 6, scenes.classes, outlined=np.ones((6, 2, 2))
+        )
+
+
+def test_a_transition_matrix_shows_its_shares_and_hides_zeros():
+    matrix = np.array([[1.0, 0.0], [0.25, 0.75]])
+    figure = figures.transitions({"one": matrix, "two": np.eye(2)}, ["0", "1"], ["0", "1"], "both")
+    written = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert written == [["1.00", "", "0.25", "0.75"], ["1.00", "", "", "1.00"]]
+    assert [axis.get_title(loc="left") or axis.get_title() for axis in figure.axes] == [
+        "one",
+        "two",
+    ]
