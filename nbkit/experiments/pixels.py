@@ -194,6 +194,13 @@ def prior(masks: np.ndarray) -> float:
     return float((masks[masks != VOID] > 0).mean())
 
 
+def image_priors(masks: np.ndarray) -> np.ndarray:
+    """Return that share image by image, (N,) float32; 0 for an image of void alone."""
+    known = masks != VOID
+    positive = (known & (masks > 0)).sum((1, 2))
+    return (positive / np.maximum(known.sum((1, 2)), 1)).astype(np.float32)
+
+
 def weight_ratio(loss: str, balance: str, kept: float, masks: np.ndarray) -> float | None:
     """Return w_U / w_P of a rule of balance, given the masks of a training.
 

@@ -40,7 +40,7 @@ class SegmentationRun(PixelRun):
         Whether the small instances and those at the border are the missing ones, instead of any.
     loss : str
         As in ``losses.parse``; ``kept``, ``prior`` (share of the pixels) and ``num_classes`` are
-        the true ones unless the text says otherwise.
+        the true ones unless the text says otherwise, and so are the priors of single images.
     balance : {"none", "balanced", "half", "bayes"}
         See ``pixels.weight_ratio``. The number is kept with the result.
     fade_in : bool
@@ -91,6 +91,7 @@ ROWS = {
     "Forward": Row(loss="forward"),
     "nnPU": Row(loss="nnpu"),
     "nnPU, fade-in": Row(loss="nnpu", fade_in=True),
+    "nnPU, prior per image": Row(loss="nnpu(per_image=True)", fade_in=True),
     "Ignore U": Row("P"),
 }
 DRAFT_ROWS = tuple(ROWS)[:7]
@@ -183,6 +184,7 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
     )
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, run.kept, observed.masks[used])
+    own = torch.from_numpy(pixels.image_priors(observed.true[used])).to(device)
 
     def score() -> dict[str, torch.Tensor]:
         return _scores(run, model, observed, validation)
@@ -195,6 +197,7 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
         loss,
         epochs=run.epochs,
         weight_ratio=ratio,
+        priors=own if loss.per_image else None,
         device=device,
         on_epoch=pixels.every(run.epochs, score),
         checkpoint=checkpoint,
