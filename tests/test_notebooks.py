@@ -33,8 +33,9 @@ from nbkit import (
     notebooks,
     pages,
     paths,
+    sweep,
 )
-from nbkit.experiments import cifar, classification, moons, single
+from nbkit.experiments import cifar, classification, moons, segmentation, single
 from nbkit.notebooks import NotebookError
 from nbkit.runs import Store
 
@@ -175,7 +176,8 @@ def test_exercises_have_three_grades(name):
 
 
 def test_the_notebooks_that_teach_have_exercises():
-    assert {"01_losses", "02_moons", "03_pu_classification", "04_pu_tables"} <= set(EXERCISED)
+    names = ("01_losses", "02_moons", "03_pu_classification", "04_pu_tables", "07_pu_segmentation")
+    assert set(names) <= set(EXERCISED)
 
 
 @pytest.mark.parametrize("name", EXERCISED)
@@ -230,11 +232,15 @@ def run(name: str, root: Path, given: dict, environment: dict) -> SimpleNamespac
     return SimpleNamespace(name=name, root=root, path=done.path, notebook=notebook)
 
 
+ASKED = {"07_pu_segmentation": {"compute": True}}  # what a notebook computes only when asked
+
+
 @pytest.fixture(scope="module", params=groups(list(SOURCES), "smoke"))
 def smoke(request, tmp_path_factory):
     """A notebook at preset smoke, which found an empty store."""
     root = tmp_path_factory.mktemp(request.param)
-    return run(request.param, root, {"preset": "smoke", "engine": "inline"}, folders(root))
+    given = {"preset": "smoke", "engine": "inline"} | ASKED.get(request.param, {})
+    return run(request.param, root, given, folders(root))
 
 
 def test_a_notebook_computes_what_an_empty_store_lacks(smoke):
@@ -248,9 +254,10 @@ def test_a_notebook_computes_what_an_empty_store_lacks(smoke):
 
 def test_a_notebook_exports_what_it_saves(smoke):
     source = SOURCES[smoke.name].read_text()
-    names = re.findall(r'figures\.save\(.*?"(\w+)",?\s*\)$', source, re.M | re.S)
+    names = re.findall(r'figures\.save\(.*?"([\w{}]+)",?\s*\)$', source, re.M | re.S)
     wanted = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    wanted |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"(\w+)"\)', source)}
+    wanted |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"([\w{}]+)"\)', source)}
+    wanted = {re.sub(r"{\w+}", "scenes", name) for name in wanted}  # the data set of preset smoke
     folder = smoke.root / "figures"
     assert {path.name for path in folder.glob("*")} == wanted
 
@@ -307,6 +314,27 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     assert paired.loc["VPU", "interval"] == "–"
     assert (tables["vehicles_cifar"]["n"] == 0).all()
     assert len(tables["table2_cifar_finished"]) == 7
+
+
+@pytest.mark.xdist_group("smoke 07_pu_segmentation")
+def test_table_3_shows_what_is_finished_and_trains_nothing(tmp_path):
+    grid = segmentation.single("smoke")
+    names = [("Complete", 0), ("CrossEntropy", 0), ("nnPU, prior per image", 0)]
+    store = Store(tmp_path / "results")
+    sweep.compute([grid[name] for name in names], engine="inline", store=store)
+    before = sorted((tmp_path / "results").rglob("*"))
+    given = {"preset": "smoke", "engine": "inline"}
+    done = run("07_pu_segmentation", tmp_path, given, folders(tmp_path))
+    assert sorted((tmp_path / "results").rglob("*")) == before
+    said = "".join(printed(cell) for cell in code(done.notebook))
+    total = len(set(segmentation.grid("smoke").values()))
+    assert f"{total - 3} of {total} runs are missing" in said
+    exported = {path.stem: pd.read_csv(path) for path in (tmp_path / "figures").glob("*.csv")}
+    assert exported["table3_scenes"]["row"].tolist() == [row for row, _ in names]
+    assert (exported["table3_scenes"]["n"] == 1).all()
+    assert exported["table3_pets3"].empty
+    missing = exported["regret_scenes"].set_index("row").drop([row for row, _ in names])
+    assert (missing["last"] == "–").all()
 
 
 @pytest.mark.xdist_group("photographs")
