@@ -118,10 +118,6 @@ BAD = {
         lambda: losses.create("nnpu", prior=0.5, variant="abs"),
         r"variant must be one of kiryo, clamp, flip_total, minus; got 'abs'",
     ),
-    "the prior of an image as divisor": (
-        lambda: losses.create("nnpu", prior=0.5, imbalanced=True, per_image=True),
-        "imbalanced divides by the prior",
-    ),
     "beta below 0": (lambda: losses.create("nnpu", prior=0.5, beta=-1), r"beta must be .*got -1"),
     "mixup alpha of 0": (lambda: losses.create("vpu", alpha=0), r"alpha must be .*got 0"),
     "warm-up of 1.5": (

@@ -208,10 +208,11 @@ def moved_scores(target, positive, rest):
     return torch.stack([torch.zeros_like(f), f], 1).requires_grad_(True)
 
 
+@pytest.mark.parametrize("imbalanced", [False, True])
 @pytest.mark.parametrize("surrogate", ["sigmoid", "logistic"])
-def test_equal_priors_are_the_global_prior(masks, surrogate):
+def test_equal_priors_are_the_global_prior(masks, surrogate, imbalanced):
     target, logits = masks[0], moved_scores(masks[0], 0.0, 0.0)
-    hyper = {"prior": 0.4, "surrogate": surrogate}
+    hyper = {"prior": 0.4, "surrogate": surrogate, "imbalanced": imbalanced}
     whole = losses.create("nnpu", **hyper).value(logits, target)
     own = losses.create("nnpu", per_image=True, **hyper)
     split = own.value(logits, target, torch.full((len(target),), 0.4))

@@ -35,6 +35,7 @@ from nbkit import (
     paths,
     sweep,
 )
+from nbkit.exercises import segmentation as on_masks
 from nbkit.experiments import cifar, classification, moons, segmentation, single
 from nbkit.notebooks import NotebookError
 from nbkit.runs import Store
@@ -877,6 +878,14 @@ def right_proxy(predicted, observed, prior):
     return prior * (hit - 1) + (predicted == 0).mean()
 
 
+def half_seen():
+    """Probabilities of a network that gives objects a quarter and background nearly nothing."""
+    draw = np.random.default_rng(1)
+    true = (draw.random((4, 16, 16)) < 0.2).astype(np.uint8)
+    true[:, :2] = 255
+    return np.where(true == 1, 0.25, 0.05) + 0.1 * draw.random(true.shape), true
+
+
 # check -> (how it is called, the right answer, wrong answers, what no message may hold)
 CHECKS = {
     "01 warm-up": (exercises.never_positive, 1 / 3, (0.5, 2 / 3, 1.5, "a third"), ("1/3", "0.33")),
@@ -972,6 +981,34 @@ CHECKS = {
         14,
         (2, 5, 10.5, 1, 60, "many"),
         (),
+    ),
+    "07 warm-up": (
+        lambda answer: on_masks.nothing_found(answer, 0.08),
+        0.46,
+        (0.92, 0.08, 0.5, "half"),
+        ("0.46", "0.92"),
+    ),
+    "07 core": (
+        on_masks.bayes_mask,
+        lambda positive, kept: positive > kept / 2,
+        (
+            lambda positive, kept: positive > 0.5,
+            lambda positive, kept: positive > kept,
+            lambda positive, kept: positive > (1 - kept) / 2,
+            lambda positive, kept: positive / kept,  # no mask
+        ),
+        ("/ 2", "half", "kept *"),
+    ),
+    "07 open": (
+        lambda answer: on_masks.rescue(answer, *half_seen(), 0.2),
+        lambda positive, prior: positive > np.quantile(positive, 1 - prior),
+        (
+            lambda positive, prior: positive > 0.5,
+            lambda positive, prior: positive > 0,
+            lambda positive, prior: positive,  # no mask
+            lambda positive, prior: positive[0] > prior,
+        ),
+        ("quantile", "share"),
     ),
 }
 

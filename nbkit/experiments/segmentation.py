@@ -93,7 +93,8 @@ ROWS = {
     "Forward": Row(loss="forward"),
     "nnPU": Row(loss="nnpu"),
     "nnPU, fade-in": Row(loss="nnpu", fade_in=True),
-    "nnPU, prior per image": Row(loss="nnpu(per_image=True)", fade_in=True),
+    "nnPU, imbalanced": Row(loss="nnpu(imbalanced=True)"),
+    "nnPU, prior per image": Row(loss="nnpu(imbalanced=True, per_image=True)"),
     "Ignore U": Row("P"),
 }
 DRAFT_ROWS = tuple(ROWS)[:7]

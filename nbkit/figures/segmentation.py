@@ -40,9 +40,7 @@ def pixel_rows(
     level : float
         In [0, 1].
     """
-    figure, axes = grid(
-        1 + len(rows), len(images), (1.5 + 1.2 * len(images), 1.25 * len(rows) + 1.7)
-    )
+    figure, axes = grid(1 + len(rows), len(images), (1.6 + len(images), 1.05 * len(rows) + 1.5))
     for axis, image in zip(axes[0], images, strict=True):
         axis.imshow(image, interpolation="nearest")
     for line, values in zip(axes[1:], rows.values(), strict=True):

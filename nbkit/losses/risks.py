@@ -99,7 +99,8 @@ class NNPU(UPU):
     beta, gamma : float
         Tolerance, at least 0, and step size, in [0, 1], of the correction.
     imbalanced : bool
-        Weigh positives and negatives by 1/2 each instead of prior and 1 - prior (Su et al. 2021).
+        Weigh positives and negatives by 1/2 each instead of prior and 1 - prior (Su et al. 2021);
+        with ``per_image`` over the whole data set, so that an image without positives may stand.
     per_image : bool
         For masks: the population of each image is held against its own prior, and the correction
         is made image by image; images count by their positions, and the labelled positives are
@@ -125,10 +126,6 @@ class NNPU(UPU):
         self.beta = checks.finite("beta", beta, above=-1e-12)
         self.gamma = checks.fraction("gamma", gamma)
         self.imbalanced, self.per_image = bool(imbalanced), bool(per_image)
-        if self.imbalanced and self.per_image:
-            raise ValueError(
-                "imbalanced divides by the prior, and an image's own may be 0: drop it"
-            )
 
     def value(self, logits: Tensor, target: Tensor, prior: Tensor | None = None) -> Tensor:
         """Return the risk of a batch; ``prior``, (B,), holds that of each image."""
