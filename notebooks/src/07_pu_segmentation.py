@@ -110,7 +110,8 @@ table.loc[list(segmentation.DRAFT_ROWS)]
 # %% [markdown]
 # These are the draft's seven rows; it left all cells empty. Next, rows that a reader of today would
 # ask for: Bayes ratios instead of balanced ones, Exponential without weights or faded in, forward
-# correction, nnPU in several forms, and leaving the unlabelled pixels out altogether ("Ignore U").
+# correction, nnPU in several forms, and leaving the unlabelled pixels out ("Ignore U", as with
+# scribbles; but here no pixel of class 0 is left to learn from).
 # *Imbalanced* nnPU weighs the risks of positives and negatives alike instead of by the prior; with
 # a *prior per image* it is told not only the share of positives of all pixels but that of every
 # image, which only a study can know.
