@@ -84,7 +84,12 @@ def beside(
     return table.fillna("–")
 
 
-def regret(frame: pd.DataFrame, by: Sequence[str], value: str = "accuracy") -> pd.DataFrame:
+def regret(
+    frame: pd.DataFrame,
+    by: Sequence[str],
+    value: str = "accuracy",
+    criteria: Sequence[str] = ("last", "last_3", "proxy_accuracy", "pu_auc"),
+) -> pd.DataFrame:
     """Return what each selection criterion loses against the oracle, run by run.
 
     Parameters
@@ -95,33 +100,37 @@ def regret(frame: pd.DataFrame, by: Sequence[str], value: str = "accuracy") -> p
         Columns that name a run.
     value : str
         Test score under a criterion.
+    criteria : sequence of str
+        The honest ones.
 
     Returns
     -------
     DataFrame
-        The columns of ``by``; ``last``, ``last_3``, ``proxy_accuracy`` and ``pu_auc``: score of the
+        The columns of ``by``; one for each of the criteria: score of the
         oracle (the epoch that is best on clean held-out labels) minus score of the criterion; and
         ``peeking``: what choosing the epoch on the test set adds to the oracle.
     """
     scores = frame.pivot(index=list(by), columns="criterion", values=value)
     scores = scores.loc[pd.MultiIndex.from_frame(frame[list(by)].drop_duplicates())]
-    honest = ["last", "last_3", "proxy_accuracy", "pu_auc"]
-    table = -scores[honest].sub(scores["oracle"], axis=0)
+    scores = scores.reindex(columns=[*criteria, "oracle", "test"])  # no run finished: "last" alone
+    table = -scores[list(criteria)].sub(scores["oracle"], axis=0)
     table["peeking"] = scores["test"] - scores["oracle"]
     return table.rename_axis(columns=None).reset_index()
 
 
-def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
+def caption(frame: pd.DataFrame, criterion: str, command: str, value: str = "accuracy") -> str:
     """Return a caption: how many runs a row has, under which criterion, where, and how to get them.
 
     Parameters
     ----------
     frame : DataFrame
-        From ``experiments.scoring.frame``.
+        From ``experiments.scoring.frame`` or ``experiments.pixels.frame``.
     criterion, command : str
+    value : str
+        A column that every finished run has.
     """
     runs = frame.drop_duplicates("key")
-    done = runs["accuracy"].notna()
+    done = runs[value].notna()
     devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
     return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}; `{command}`"
 

@@ -19,7 +19,7 @@ from nbkit.batches import batch_order, gather, mixing, partners
 from nbkit.checks import VOID
 from nbkit.images import Images
 from nbkit.losses import Loss, SquaredError
-from nbkit.losses.base import over_networks
+from nbkit.losses.base import check_priors, over_networks
 from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
 
 PRECISIONS = ("fp32", "bf16")
@@ -61,6 +61,7 @@ def fit(
     schedule: str = "constant",
     precision: str = "fp32",
     weight_ratio: Tensor | None = None,
+    priors: Tensor | None = None,
     on_epoch: Callable[[int], object] | None = None,
     checkpoint: Path | None = None,
 ) -> History:
@@ -87,6 +88,8 @@ def fit(
         Of the network's arithmetic; weights and loss are float32 either way.
     weight_ratio : (S,) tensor, optional
         Class weight ratio w_U / w_P of each network; the loss's own by default.
+    priors : (N,) tensor, optional
+        Share of positives in each image, for a loss that is ``per_image``.
     on_epoch : callable, optional
         Called after each epoch with its number (from 1), in evaluation mode, without gradients.
     checkpoint : path, optional
@@ -108,6 +111,7 @@ def fit(
     batch_size = checks.count("batch_size", batch_size)
     _check_loss(loss, len(model.seeds), weight_ratio)
     size = _check_data(model, inputs, targets, loss)
+    check_priors(loss, priors, targets)
     steps = math.ceil(size / batch_size)
     total = checks.count("epochs", epochs) * steps
     rate = learning_rate_at(schedule, learning_rate, total)
@@ -132,7 +136,8 @@ def fit(
             index = order[:, step * batch_size : (step + 1) * batch_size]
             x, y = gather(inputs, targets, index)
             with autocast(device, precision):
-                values = _losses(model, loss, parameters, x, y, weight_ratio, drawn, step)
+                own = None if priors is None else priors[index[0]]
+                values = _losses(model, loss, parameters, x, y, weight_ratio, drawn, step, own)
             values.sum().backward()
             optimizer.step(rate(epoch * steps + step))
             running += values.detach()
@@ -260,7 +265,7 @@ def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.
     ]
 
 
-def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
+def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step, prior=None) -> Tensor:
     logits = model(x)
     names = [name for name, _ in loss.named_parameters()]
     if names:
@@ -272,8 +277,8 @@ def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step) -> Tensor:
             own, logits, y, ratio
         )
     if y.ndim > 2 and not y.is_floating_point():  # one network; every position is an example
-        ratio = (weight_ratio,) if loss.separable else ()
-        return loss.value(logits[0], y[0], *ratio)[None]
+        given = (weight_ratio,) if loss.separable else (prior,) if loss.per_image else ()
+        return loss.value(logits[0], y[0], *given)[None]
     if drawn is None:
         return loss.stacked(logits, y, weight_ratio)
     share, pick = drawn[0][:, step], drawn[1][:, step, : y.shape[1]]

@@ -198,6 +198,98 @@ def test_void_contributes_nothing(name, masks):
     assert other.grad[..., 5:].any()
 
 
+# --- a prior for each image
+
+
+def moved_scores(target, positive, rest):
+    """Logits (B, 2, H, W): a mean score where the label is positive, another elsewhere, noise."""
+    noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0)).double()
+    f = torch.where(target == 1, positive, rest) + 0.1 * noise
+    return torch.stack([torch.zeros_like(f), f], 1).requires_grad_(True)
+
+
+@pytest.mark.parametrize("imbalanced", [False, True])
+@pytest.mark.parametrize("surrogate", ["sigmoid", "logistic"])
+def test_equal_priors_are_the_global_prior(masks, surrogate, imbalanced):
+    target, logits = masks[0], moved_scores(masks[0], 0.0, 0.0)
+    hyper = {"prior": 0.4, "surrogate": surrogate, "imbalanced": imbalanced}
+    whole = losses.create("nnpu", **hyper).value(logits, target)
+    own = losses.create("nnpu", per_image=True, **hyper)
+    split = own.value(logits, target, torch.full((len(target),), 0.4))
+    torch.testing.assert_close(split, whole)
+    slopes = [torch.autograd.grad(value, logits)[0] for value in (split, whole)]
+    torch.testing.assert_close(*slopes)
+    torch.testing.assert_close(own.value(logits, target), whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("variant", losses.risks.NNPU.variants)
+def test_each_image_is_corrected_by_its_own_prior(masks, variant):
+    target, logits = masks[0][:3], moved_scores(masks[0][:3], 2.0, -2.0)
+    priors = torch.tensor([0.0, 0.1, 0.9])
+    loss = losses.create("nnpu", prior=0.4, variant=variant, per_image=True)
+    f, known, labelled = logits[:, 1] - logits[:, 0], target != 255, target == 1
+    missed = torch.stack(
+        [torch.sigmoid(one)[seen].mean() for one, seen in zip(f, known, strict=True)]
+    )
+    positive = priors * torch.sigmoid(-f)[labelled].mean()
+    negative = missed - priors * torch.sigmoid(f)[labelled].mean()
+    assert negative[0] > 0 > negative[2]
+    value = loss.value(logits, target, priors)
+    torch.testing.assert_close(value, (positive + negative.clamp(min=0)).mean())
+    steps = {
+        "kiryo": torch.where(negative >= 0, positive + negative, -negative),
+        "clamp": positive + negative.clamp(min=0),
+        "flip_total": (positive + negative).abs(),
+        "minus": torch.where(negative >= 0, positive + negative, positive - negative),
+    }
+    wanted = torch.autograd.grad(steps[variant].mean(), logits)[0]
+    torch.testing.assert_close(torch.autograd.grad(value, logits)[0], wanted)
+
+
+def test_void_and_images_of_void_alone_count_nowhere_with_their_priors(masks):
+    target = masks[0].clone()
+    target[4:] = 255
+    priors = torch.linspace(0, 1, len(target))
+    loss = losses.create("nnpu", prior=0.4, per_image=True)
+    logits = moved_scores(target, 1.0, -1.0)
+    value = loss.value(logits, target, priors)
+    torch.testing.assert_close(
+        loss.value(logits[:4, ..., 5:], target[:4, :, 5:], priors[:4]), value
+    )
+    slope = torch.autograd.grad(value, logits)[0]
+    assert not slope.movedim(1, -1)[target == 255].any()
+
+
+def test_priors_go_with_their_images(pixels, masks, monkeypatch):
+    seen, loss = [], losses.create("nnpu", prior=0.4, per_image=True)
+    monkeypatch.setattr(
+        loss, "value", lambda z, y, prior: seen.append((y.clone(), prior)) or z.mean()
+    )
+    numbered = torch.arange(1, 7).view(1, 6, 1, 1).expand(1, 6, 32, 32).to(torch.uint8)
+    priors = torch.linspace(0.1, 0.6, 6)
+    model = FCN(7, [0], trunk=TINY)
+    fitted(model, pixels, numbered.contiguous(), losses.FadeIn(loss), priors=priors)
+    assert sum(len(prior) for _, prior in seen) == 12
+    for target, prior in seen:
+        number = torch.where(target == 255, 0, target).amax((1, 2))
+        torch.testing.assert_close(prior, number / 10)
+
+
+@pytest.mark.parametrize(
+    ("spec", "priors", "message"),
+    [
+        ("nnpu(per_image=True)", None, "per_image=True, and only it"),
+        ("nnpu", torch.full((6,), 0.3), "per_image=True, and only it"),
+        ("nnpu(per_image=True)", torch.full((5,), 0.3), "priors must be 6 shares"),
+        ("nnpu(per_image=True)", torch.full((6,), 1.3), "priors must be 6 shares"),
+    ],
+)
+def test_priors_that_do_not_fit_are_refused(spec, priors, message, pixels, masks):
+    loss = losses.build(spec, kept=0.5, prior=0.4, num_classes=2)
+    with pytest.raises(ValueError, match=message):
+        fitted(FCN(2, [0], trunk=TINY), pixels, masks, loss, priors=priors)
+
+
 def test_an_interrupted_training_ends_in_the_same_weights(tmp_path, pixels, masks):
     whole, first, second = (FCN(2, [4], trunk=TINY) for _ in range(3))
     fitted(whole, pixels, masks, epochs=3)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbkit import fcn, losses, runs, sweep, train
+from nbkit import fcn, losses, runs, sweep, tables, train
 from nbkit.checks import VOID
 from nbkit.experiments import pixels, pretraining, segmentation, transfer
 from nbkit.experiments.pretraining import TransferRun
@@ -151,6 +151,48 @@ def test_segmentation_stores_scores_criteria_and_what_it_found_again():
         assert record["metrics"]["last"][name] == pytest.approx(value, rel=1e-5)
 
 
+def test_chance_is_the_share_of_the_missing_pixels_and_a_constant_network_s_score(monkeypatch):
+    run = SegmentationRun(**SCENES)
+    expected = segmentation.chance(run)
+    observed = segmentation.annotate(run)
+    part = (slice(None), slice(None, None, pixels.PROXY_STEP), slice(None, None, pixels.PROXY_STEP))
+    true, seen = observed.true[part], observed.masks[part]
+    missing = (true == 1) & (seen == 0)
+    assert expected["found"] == pytest.approx(missing.sum() / (missing | (true == 0)).sum())
+    monkeypatch.setattr(
+        pixels, "predict", lambda model, images, step: (None, np.zeros(true.shape, np.float32))
+    )
+    blind = segmentation.Segmenter(None, observed, None, None)
+    assert segmentation.recovery(run, blind) == pytest.approx(expected)
+
+
+def test_priors_of_images_are_their_shares_of_positives_without_void():
+    masks = np.array([[[0, 1], [2, VOID]], [[0, 0], [0, 0]], [[VOID, VOID], [VOID, VOID]]])
+    np.testing.assert_allclose(pixels.image_priors(masks), [2 / 3, 0, 0], rtol=1e-6)
+    whole = segmentation.annotate(SegmentationRun(**SCENES)).true
+    known = (whole != VOID).sum((1, 2))
+    assert np.average(pixels.image_priors(whole), weights=known) == pytest.approx(
+        pixels.prior(whole), rel=1e-6
+    )
+
+
+def test_a_prior_for_each_image_changes_a_training(monkeypatch):
+    row = vars(segmentation.ROWS["nnPU, prior per image"])
+    given, original = [], train.fit
+
+    def fit(*args, priors, **options):
+        given.append(priors)
+        return original(*args, priors=priors, **options)
+
+    monkeypatch.setattr(train, "fit", fit)
+    own = segmentation.fit(SegmentationRun(**SCENES, **row))
+    one = segmentation.fit(SegmentationRun(**SCENES, **row | {"loss": "nnpu"}))
+    true = own.observed.true[~own.observed.held_out]
+    np.testing.assert_array_equal(given[0].numpy(), pixels.image_priors(true))
+    assert given[1] is None
+    assert not torch.equal(weights(own.model), weights(one.model))
+
+
 def test_balanced_weights_are_labelled_over_unlabelled_pixels():
     masks = np.array([[[0, 0, 0, 1], [2, VOID, 0, 0]]])
     assert pixels.weight_ratio("weighted", "balanced", 0.5, masks) == pytest.approx(2 / 5)
@@ -211,3 +253,19 @@ def test_a_frame_of_unfinished_runs_says_which_are_missing():
     found = pixels.frame(store, grid, ("row", "seed"))
     last = found[found["criterion"] == "last"].set_index("row")["mean_iu"]
     assert last.notna().to_dict() == {"Complete": True, "CrossEntropy": False}
+    curves = pixels.curves(store, grid, ("row", "seed")).set_index("row")["mean_iu"]
+    assert curves.groupby("row").count().to_dict() == {"Complete": 2, "CrossEntropy": 0}
+    assert curves["Complete"].iloc[-1] == pytest.approx(last["Complete"], abs=1e-4)
+
+
+def test_regret_and_caption_take_runs_on_masks_finished_or_not():
+    store = runs.Store()
+    grid = {("CrossEntropy", seed): SegmentationRun(**SCENES, seed=seed) for seed in (0, 1)}
+    criteria = ("last", "proxy_accuracy")
+    for done in (0, 1):
+        frame = pixels.frame(store, grid, ("row", "seed"), more=segmentation.SCORES)
+        assert set(segmentation.SCORES) <= set(frame)
+        regret = tables.regret(frame, ["row", "seed"], "mean_iu", criteria)
+        assert regret[[*criteria, "peeking"]].notna().all(axis=1).sum() == done
+        assert tables.caption(frame, "", "", "mean_iu").startswith(f"{done} of 2 runs finished")
+        sweep.compute([grid["CrossEntropy", 0]], store=store, engine="inline")

@@ -34,9 +34,11 @@ from nbkit import (
     notebooks,
     pages,
     paths,
+    sweep,
 )
 from nbkit.exercises import label_noise
-from nbkit.experiments import cifar, classification, moons, single
+from nbkit.exercises import segmentation as on_masks
+from nbkit.experiments import cifar, classification, moons, segmentation, single
 from nbkit.notebooks import NotebookError
 from nbkit.runs import Store
 
@@ -239,11 +241,15 @@ def run(name: str, root: Path, given: dict, environment: dict) -> SimpleNamespac
     return SimpleNamespace(name=name, root=root, path=done.path, notebook=notebook)
 
 
+ASKED = {"07_pu_segmentation": {"compute": True}}  # what a notebook computes only when asked
+
+
 @pytest.fixture(scope="module", params=groups(list(SOURCES), "smoke"))
 def smoke(request, tmp_path_factory):
     """A notebook at preset smoke, which found an empty store."""
     root = tmp_path_factory.mktemp(request.param)
-    return run(request.param, root, {"preset": "smoke"}, folders(root))
+    given = {"preset": "smoke"} | ASKED.get(request.param, {})
+    return run(request.param, root, given, folders(root))
 
 
 def test_a_notebook_computes_what_an_empty_store_lacks(smoke):
@@ -257,9 +263,10 @@ def test_a_notebook_computes_what_an_empty_store_lacks(smoke):
 
 def test_a_notebook_exports_what_it_saves(smoke):
     source = SOURCES[smoke.name].read_text()
-    names = re.findall(r'figures\.save\(.*?"(\w+)",?\s*\)$', source, re.M | re.S)
+    names = re.findall(r'figures\.save\(.*?"([\w{}]+)",?\s*\)$', source, re.M | re.S)
     wanted = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    wanted |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"(\w+)"\)', source)}
+    wanted |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"([\w{}]+)"\)', source)}
+    wanted = {re.sub(r"{\w+}", "scenes", name) for name in wanted}  # the data set of preset smoke
     folder = smoke.root / "figures"
     assert {path.name for path in folder.glob("*")} == wanted
 
@@ -316,6 +323,27 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     assert paired.loc["VPU", "interval"] == "–"
     assert (tables["vehicles_cifar"]["n"] == 0).all()
     assert len(tables["table2_cifar_finished"]) == 7
+
+
+@pytest.mark.xdist_group("smoke 07_pu_segmentation")
+def test_table_3_shows_what_is_finished_and_trains_nothing(tmp_path):
+    grid = segmentation.single("smoke")
+    names = [("Complete", 0), ("CrossEntropy", 0), ("nnPU, prior per image", 0)]
+    store = Store(tmp_path / "results")
+    sweep.compute([grid[name] for name in names], engine="inline", store=store)
+    before = sorted((tmp_path / "results").rglob("*"))
+    given = {"preset": "smoke", "engine": "inline"}
+    done = run("07_pu_segmentation", tmp_path, given, folders(tmp_path))
+    assert sorted((tmp_path / "results").rglob("*")) == before
+    said = "".join(printed(cell) for cell in code(done.notebook))
+    total = len(set(segmentation.grid("smoke").values()))
+    assert f"{total - 3} of {total} runs are missing" in said
+    exported = {path.stem: pd.read_csv(path) for path in (tmp_path / "figures").glob("*.csv")}
+    assert exported["table3_scenes"]["row"].tolist() == [row for row, _ in names]
+    assert (exported["table3_scenes"]["n"] == 1).all()
+    assert exported["table3_pets3"].empty
+    missing = exported["regret_scenes"].set_index("row").drop([row for row, _ in names])
+    assert (missing["last"] == "–").all()
 
 
 @pytest.mark.xdist_group("photographs")
@@ -885,6 +913,12 @@ def with_void(before, after, weights, num_classes):
 def right_restore(mask, instances):
     table = [np.bincount(mask[instances == i], minlength=1).argmax() for i in range(256)]
     return np.array(table)[instances]
+def half_seen():
+    """Probabilities of a network that gives objects a quarter and background nearly nothing."""
+    draw = np.random.default_rng(1)
+    true = (draw.random((4, 16, 16)) < 0.2).astype(np.uint8)
+    true[:, :2] = 255
+    return np.where(true == 1, 0.25, 0.05) + 0.1 * draw.random(true.shape), true
 
 
 # check -> (how it is called, the right answer, wrong answers, what no message may hold)
@@ -1010,6 +1044,33 @@ CHECKS = {
             lambda mask, instances: ndimage.median_filter(mask, 7),  # names have no order
         ),
         ("argmax", "bincount", "majority"),
+    "07 warm-up": (
+        lambda answer: on_masks.nothing_found(answer, 0.08),
+        0.46,
+        (0.92, 0.08, 0.5, "half"),
+        ("0.46", "0.92"),
+    ),
+    "07 core": (
+        on_masks.bayes_mask,
+        lambda positive, kept: positive > kept / 2,
+        (
+            lambda positive, kept: positive > 0.5,
+            lambda positive, kept: positive > kept,
+            lambda positive, kept: positive > (1 - kept) / 2,
+            lambda positive, kept: positive / kept,  # no mask
+        ),
+        ("/ 2", "half", "kept *"),
+    ),
+    "07 open": (
+        lambda answer: on_masks.rescue(answer, *half_seen(), 0.2),
+        lambda positive, prior: positive > np.quantile(positive, 1 - prior),
+        (
+            lambda positive, prior: positive > 0.5,
+            lambda positive, prior: positive > 0,
+            lambda positive, prior: positive,  # no mask
+            lambda positive, prior: positive[0] > prior,
+        ),
+        ("quantile", "share"),
     ),
 }
 

@@ -194,6 +194,13 @@ def prior(masks: np.ndarray) -> float:
     return float((masks[masks != VOID] > 0).mean())
 
 
+def image_priors(masks: np.ndarray) -> np.ndarray:
+    """Return that share image by image, (N,) float32; 0 for an image of void alone."""
+    known = masks != VOID
+    positive = (known & (masks > 0)).sum((1, 2))
+    return (positive / np.maximum(known.sum((1, 2)), 1)).astype(np.float32)
+
+
 def weight_ratio(loss: str, balance: str, kept: float, masks: np.ndarray) -> float | None:
     """Return w_U / w_P of a rule of balance, given the masks of a training.
 
@@ -272,7 +279,12 @@ def by_criterion(
     }
 
 
-def frame(store: runs.Store, grid: Mapping[tuple, PixelRun], names: Sequence[str]) -> pd.DataFrame:
+def frame(
+    store: runs.Store,
+    grid: Mapping[tuple, PixelRun],
+    names: Sequence[str],
+    more: Sequence[str] = (),
+) -> pd.DataFrame:
     """Return the results of a grid, finished or not.
 
     Parameters
@@ -282,6 +294,8 @@ def frame(store: runs.Store, grid: Mapping[tuple, PixelRun], names: Sequence[str
         Tuple -> Run; one run may stand under several keys.
     names : sequence of str
         A column for each part of the tuples.
+    more : sequence of str
+        Scores besides the four measures that get a column though no run may have them yet.
 
     Returns
     -------
@@ -299,5 +313,23 @@ def frame(store: runs.Store, grid: Mapping[tuple, PixelRun], names: Sequence[str
             for criterion, scored in record["metrics"].items()
         ]
     found = pd.DataFrame(rows)
-    wanted = [*names, "key", "criterion", "device", *MEASURES]
+    wanted = [*names, "key", "criterion", "device", *MEASURES, *more]
     return found.reindex(columns=dict.fromkeys([*wanted, *found.columns]))
+
+
+def curves(store: runs.Store, grid: Mapping[tuple, PixelRun], names: Sequence[str]) -> pd.DataFrame:
+    """Return what the runs of a grid scored on their way.
+
+    Returns
+    -------
+    DataFrame
+        A row an evaluation: ``names``, ``epoch``, and ``mean_iu`` on the validation images; for an
+        unfinished run one row without scores.
+    """
+    unfinished = {"curves": {"epoch": [np.nan], "mean_iu": [np.nan]}}
+    parts = []
+    for name, run in grid.items():
+        seen = (store.load(run) or unfinished)["curves"]
+        own = dict(zip(names, name, strict=True)) | {"epoch": seen["epoch"]}
+        parts.append(pd.DataFrame(own | {"mean_iu": seen["mean_iu"]}))
+    return pd.concat(parts, ignore_index=True)

@@ -20,6 +20,8 @@ from nbkit.experiments.pixels import Observed, PixelRun
 STACK_LIMIT = 1
 ANNOTATIONS = ("Complete", "P+N", "P+U", "P")
 SIZES = ("small", "medium", "large")
+SCORES = ("mean_iu_low", "mean_iu_high", "detection_precision", "detection_recall")
+SCORES += ("found", *(f"found_{size}" for size in SIZES))
 DROPOUT, MORE_DROPOUT = 0.2, 0.5
 
 
@@ -40,7 +42,7 @@ class SegmentationRun(PixelRun):
         Whether the small instances and those at the border are the missing ones, instead of any.
     loss : str
         As in ``losses.parse``; ``kept``, ``prior`` (share of the pixels) and ``num_classes`` are
-        the true ones unless the text says otherwise.
+        the true ones unless the text says otherwise, and so are the priors of single images.
     balance : {"none", "balanced", "half", "bayes"}
         See ``pixels.weight_ratio``. The number is kept with the result.
     fade_in : bool
@@ -91,6 +93,8 @@ ROWS = {
     "Forward": Row(loss="forward"),
     "nnPU": Row(loss="nnpu"),
     "nnPU, fade-in": Row(loss="nnpu", fade_in=True),
+    "nnPU, imbalanced": Row(loss="nnpu(imbalanced=True)"),
+    "nnPU, prior per image": Row(loss="nnpu(imbalanced=True, per_image=True)"),
     "Ignore U": Row("P"),
 }
 DRAFT_ROWS = tuple(ROWS)[:7]
@@ -183,6 +187,7 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
     )
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, run.kept, observed.masks[used])
+    own = torch.from_numpy(pixels.image_priors(observed.true[used])).to(device)
 
     def score() -> dict[str, torch.Tensor]:
         return _scores(run, model, observed, validation)
@@ -195,6 +200,7 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
         loss,
         epochs=run.epochs,
         weight_ratio=ratio,
+        priors=own if loss.per_image else None,
         device=device,
         on_epoch=pixels.every(run.epochs, score),
         checkpoint=checkpoint,
@@ -232,23 +238,35 @@ def recovery(run: SegmentationRun, trained: Segmenter) -> dict[str, float]:
         all of them (``found``) and by the instance's size (``found_small``, ``found_medium``,
         ``found_large``: thirds of the missing instances); empty if none is missing.
     """
-    observed, data = trained.observed, trained.observed.data
+    _, positive = pixels.predict(trained.model, trained.observed.data.images, pixels.PROXY_STEP)
+    return {
+        name: float(metrics.average_precision(positive[either], hit[either]))
+        for name, (hit, either) in _missing(run, trained.observed).items()
+    }
+
+
+def chance(run: SegmentationRun) -> dict[str, float]:
+    """Return what ``recovery`` gives a ranking by chance: the share of pixels to be found."""
+    groups = _missing(run, annotate(run))
+    return {name: float(hit[either].mean()) for name, (hit, either) in groups.items()}
+
+
+def _missing(run: SegmentationRun, observed: Observed) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Pixels of the missing instances by their size, and those with the true background."""
+    data, groups = observed.data, {}
     gone = (observed.labels == 0) & (_labels(run, data) > 0)
     if not gone.any():
-        return {}
-    _, positive = pixels.predict(trained.model, data.images, pixels.PROXY_STEP)
+        return groups
     cut = np.quantile(data.areas()[gone], [1 / 3, 2 / 3])
     third = np.searchsorted(cut, data.areas())
-    groups = {"found": gone}
-    groups |= {f"found_{size}": gone & (third == i) for i, size in enumerate(SIZES)}
+    units = {"found": gone}
+    units |= {f"found_{size}": gone & (third == i) for i, size in enumerate(SIZES)}
     background = _grid(observed.true) == 0
-    found = {}
-    for name, units in groups.items():
-        hit = _grid(data.masks(np.where(units, 1, 0))) == 1
-        either = hit | background
+    for name, chosen in units.items():
+        hit = _grid(data.masks(np.where(chosen, 1, 0))) == 1
         if hit.any():
-            found[name] = float(metrics.average_precision(positive[either], hit[either]))
-    return found
+            groups[name] = hit, hit | background
+    return groups
 
 
 def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]:

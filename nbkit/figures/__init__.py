@@ -7,6 +7,7 @@ from nbkit.figures.comparisons import dots, rates, wall
 from nbkit.figures.masks import masks, transitions
 from nbkit.figures.moons import moons_grid, side_by_side
 from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ranking, series
+from nbkit.figures.segmentation import pixel_rows
 from nbkit.figures.style import png, save, use_style
 from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
 
@@ -22,6 +23,7 @@ __all__ = [
     "masks",
     "measured_thresholds",
     "moons_grid",
+    "pixel_rows",
     "png",
     "pulls",
     "ranking",

@@ -21,6 +21,9 @@ COLORS = {
     "P+N": "#CC79A7",
     "DropoutReg": "#E69F00",
     "nnPU": "#000000",
+    "Exponential, fade-in": "#8C564B",
+    "nnPU, fade-in": "#AA3377",
+    "nnPU, imbalanced": "#009988",
     "Complete": "#999999",
 }
 

@@ -26,9 +26,12 @@ class Loss(nn.Module):
     ----------
     mixup : str or None
         Which partner a loss wants for its mixed examples: ``"labelled"``, ``"any"`` or none at all.
+    per_image : bool
+        Whether ``value`` wants the prior of each image of a batch as its third argument.
     """
 
     mixup: str | None = None
+    per_image: bool = False
 
     def __init__(self, weight_ratio: float = 1.0):
         super().__init__()
@@ -143,7 +146,7 @@ class FadeIn(Loss):
         if not isinstance(loss, Loss):
             raise ValueError(f"FadeIn wraps a Loss, got {type(loss).__name__}")
         super().__init__(loss.weight_ratio)
-        self.loss, self.mixup = loss, loss.mixup
+        self.loss, self.mixup, self.per_image = loss, loss.mixup, loss.per_image
         self.register_buffer("alpha", torch.tensor(1.0))
 
     @property
@@ -158,10 +161,12 @@ class FadeIn(Loss):
         start = -picked(log_p, y)
         return self.alpha * start + (1 - self.alpha) * self.loss.formula(log_p, y)
 
-    def value(self, logits: Tensor, target: Tensor, weight_ratio: Tensor | None = None) -> Tensor:
+    def value(self, logits: Tensor, target: Tensor, given: Tensor | None = None) -> Tensor:
+        """Return the loss of a batch; ``given`` is the third argument of the loss's own value."""
         if self.separable:
-            return super().value(logits, target, weight_ratio)
-        return self._fade(logits, target, self.loss.value(logits, target))
+            return super().value(logits, target, given)
+        more = (given,) if self.per_image else ()
+        return self._fade(logits, target, self.loss.value(logits, target, *more))
 
     def with_mixup(self, logits: Tensor, target: Tensor, *mixed: Tensor) -> Tensor:
         """Fade in a loss that wants mixed examples; see ``risks.PURisk.with_mixup``."""
@@ -232,6 +237,19 @@ def check_batch(logits: Tensor, target: Tensor) -> None:
                 f"target must be in 0..{logits.shape[1] - 1} or {VOID} (void), "
                 f"got {target[outside][:5].tolist()}"
             )
+
+
+def check_priors(loss: Loss, priors: Tensor | None, targets: Tensor | None) -> None:
+    """Refuse priors of images, (N,), unless a loss wants them, and masks (1, N, H, W) without."""
+    if not loss.per_image and priors is None:
+        return
+    if not loss.per_image or priors is None or targets is None or targets.ndim != 4:
+        raise ValueError("a loss with per_image=True, and only it, takes masks and their priors")
+    if priors.shape != targets.shape[1:2] or not ((priors >= 0) & (priors <= 1)).all():
+        raise ValueError(
+            f"priors must be {targets.shape[1]} shares in [0, 1], one an image, got "
+            f"shape {tuple(priors.shape)}"
+        )
 
 
 def wide(logits: Tensor) -> Tensor:

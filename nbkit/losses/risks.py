@@ -99,7 +99,13 @@ class NNPU(UPU):
     beta, gamma : float
         Tolerance, at least 0, and step size, in [0, 1], of the correction.
     imbalanced : bool
-        Weigh positives and negatives by 1/2 each instead of prior and 1 - prior (Su et al. 2021).
+        Weigh positives and negatives by 1/2 each instead of prior and 1 - prior (Su et al. 2021);
+        with ``per_image`` over the whole data set, so that an image without positives may stand.
+    per_image : bool
+        For masks: the population of each image is held against its own prior, and the correction
+        is made image by image; images count by their positions, and the labelled positives are
+        those of the batch, since an image may have none. With equal priors, and no R- below
+        -beta, it is the risk of the whole batch. ``train.fit`` is then given ``priors``.
     """
 
     variants = ("kiryo", "clamp", "flip_total", "minus")
@@ -113,15 +119,32 @@ class NNPU(UPU):
         beta: float = 0.0,
         gamma: float = 1.0,
         imbalanced: bool = False,
+        per_image: bool = False,
     ):
         super().__init__(prior, setting, surrogate)
         self.variant = checks.choice("variant", variant, self.variants)
         self.beta = checks.finite("beta", beta, above=-1e-12)
         self.gamma = checks.fraction("gamma", gamma)
-        self.imbalanced = bool(imbalanced)
+        self.imbalanced, self.per_image = bool(imbalanced), bool(per_image)
+
+    def value(self, logits: Tensor, target: Tensor, prior: Tensor | None = None) -> Tensor:
+        """Return the risk of a batch; ``prior``, (B,), holds that of each image."""
+        if prior is None:
+            return super().value(logits, target)
+        f, labelled, population = self.split(logits, target)
+        number = population.flatten(1).sum(1)
+        missed = torch.where(population, self.surrogate(-f), 0).flatten(1).sum(1)
+        taken = prior * masked_mean(self.surrogate(-f), labelled)
+        positive = prior * masked_mean(self.surrogate(f), labelled)
+        steps = self.corrected(positive, missed / number.clamp(min=1) - taken)
+        share = number / number.sum().clamp(min=1)
+        return (share * steps).sum() + self.prior * _category_loss(logits, target)
 
     def risk(self, f: Tensor, labelled: Tensor, population: Tensor) -> Tensor:
-        positive, negative = self.parts(f, labelled, population)
+        return self.corrected(*self.parts(f, labelled, population))
+
+    def corrected(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Return R+ + max(R-, -beta), with the gradient of the step that the variant takes."""
         if self.imbalanced:
             positive, negative = positive / (2 * self.prior), negative / (2 * (1 - self.prior))
         total = positive + negative
