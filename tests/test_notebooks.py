@@ -913,6 +913,8 @@ def with_void(before, after, weights, num_classes):
 def right_restore(mask, instances):
     table = [np.bincount(mask[instances == i], minlength=1).argmax() for i in range(256)]
     return np.array(table)[instances]
+
+
 def half_seen():
     """Probabilities of a network that gives objects a quarter and background nearly nothing."""
     draw = np.random.default_rng(1)
@@ -1044,6 +1046,7 @@ CHECKS = {
             lambda mask, instances: ndimage.median_filter(mask, 7),  # names have no order
         ),
         ("argmax", "bincount", "majority"),
+    ),
     "07 warm-up": (
         lambda answer: on_masks.nothing_found(answer, 0.08),
         0.46,
