@@ -8,11 +8,13 @@ from nbkit.figures.moons import moons_grid, side_by_side
 from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ranking, series
 from nbkit.figures.style import png, save, use_style
 from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
+from nbkit.figures.transfer import filters, tinted
 
 __all__ = [
     "balance",
     "confusion",
     "dots",
+    "filters",
     "gallery",
     "labelling",
     "learning_curves",
@@ -27,6 +29,7 @@ __all__ = [
     "save",
     "series",
     "side_by_side",
+    "tinted",
     "use_style",
     "wall",
 ]
