@@ -195,9 +195,10 @@ def realised(store: runs.Store, grid: Mapping[tuple, TransferRun]) -> pd.DataFra
             continue
         matrix = np.array(record["transition"])
         right, lost = np.diag(matrix)[1:].mean(), matrix[1:, 0].mean()
-        shares = {"right": right, "lost": lost, "other": 1 - right - lost}
+        shares = {"right": right, "lost": lost, "other": max(0.0, 1 - right - lost)}
         rows.append({"verb": verb, "rate": rate} | shares | {"invented": matrix[0, 1:].sum()})
-    return pd.DataFrame(rows, columns=["verb", "rate", "right", "lost", "other", "invented"])
+    columns = ["verb", "rate", "right", "lost", "other", "invented"]
+    return pd.DataFrame(rows, columns=columns).round(6)
 
 
 def _run(size: dict, fold: int, seed: int, source: str = "complete") -> TransferRun:

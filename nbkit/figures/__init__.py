@@ -8,7 +8,7 @@ from nbkit.figures.moons import moons_grid, side_by_side
 from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ranking, series
 from nbkit.figures.style import png, save, use_style
 from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
-from nbkit.figures.transfer import filters, tinted
+from nbkit.figures.transfer import filters, strips, tinted
 
 __all__ = [
     "balance",
@@ -29,6 +29,7 @@ __all__ = [
     "save",
     "series",
     "side_by_side",
+    "strips",
     "tinted",
     "use_style",
     "wall",

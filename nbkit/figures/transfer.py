@@ -58,6 +58,26 @@ def tiles(weights: np.ndarray) -> np.ndarray:
     return sheet
 
 
+def strips(rows: Mapping[str, np.ndarray]) -> Figure:
+    """Small images side by side, a row a name.
+
+    Parameters
+    ----------
+    rows : mapping
+        Name -> (N, H, W, 3) uint8 array, all of one shape.
+    """
+    count = len(next(iter(rows.values())))
+    figure, axes = grid(len(rows), 1, (1.6 + 0.8 * count, 0.85 * len(rows)))
+    for axis, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
+        framed = np.pad(images, ((0, 0), (0, 0), (2, 2), (0, 0)), constant_values=255)
+        axis.imshow(np.concatenate(list(framed), axis=1), interpolation="nearest")
+        axis.set_anchor("E")  # room for the names
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+        axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    return figure
+
+
 def tinted(masks: np.ndarray) -> np.ndarray:
     """Return masks in colour: background black, void white, twenty colours for the classes.
 

@@ -50,7 +50,8 @@ dataset = size["data"]["dataset"]
 # ## 6.1 What is finished
 #
 # The parts are computed in this order. A run may stand in several of them: the rate 0 of a curve is
-# a row of the table.
+# a row of the table. While runs are missing, the means of two rows may stand on different folds;
+# paired differences (6.4) never do.
 
 # %%
 grid = transfer.grid(preset)
@@ -108,8 +109,8 @@ for fold in range(1, size["folds"] + 1) if here else ():
 pd.DataFrame.from_dict(counts, orient="index")
 
 # %% [markdown]
-# Five initialisations are the draft's, and two more are controls that it argues about but never
-# ran:
+# Six initialisations are the draft's. OneCategory is another reading of one of them; Autoencoder
+# and ImageLabels are controls that the draft argues about but never ran:
 #
 # | row | labels of the pre-training |
 # |---|---|
@@ -128,21 +129,19 @@ pd.DataFrame.from_dict(counts, orient="index")
 
 # %%
 shown = {"CompleteCategory": {"name": "complete"}, "PixelObjectness": {"name": "objectness"}}
-shown |= {"RandomCategory": {"name": "random"}, "OneCategory": {"name": "one_category"}}
-shown |= {verb: {"name": verb, "rate": 0.5} for verb in ("missing", "misclassified")}
+shown |= {"OneCategory": {"name": "one_category"}, "RandomCategory": {"name": "random"}}
+shown |= {"missing, rate 1/2": {"name": "missing", "rate": 0.5}}
 if here:
     source, target = pretraining.divide(first)
     source, target = (data.select(~data.validation) for data in (source, target))
     some = np.random.default_rng(0).permutation(len(source.images))[:8]
-    rows = [source.images[some]]
-    for kind in shown.values():
+    strips = {"source": source.images[some]}
+    for name, kind in shown.items():
         labels = annotations.annotate(source, **kind).labels
-        rows.append(figures.tinted(source.masks(labels)[some]))
-    rows += [target.images[:8], figures.tinted(target.masks()[:8])]
-    names = ["source", *shown, "target", "clean labels"]
-    names = [f"{name}, 1/2" if shown.get(name, {}).get("rate") else name for name in names]
-    picture = figures.wall(np.stack(rows), [[""] * 8] * len(rows), names)
-    display(figures.save(picture, f"labels_{dataset}"))
+        strips[name] = figures.tinted(source.masks(labels)[some])
+    strips |= {"target": target.images[:8], "clean labels": figures.tinted(target.masks()[:8])}
+    picture = figures.save(figures.strips(strips), f"labels_{dataset}")
+    display(picture)
 else:
     print(f"The pictures need the photographs of {dataset} (`nbkit data where`).")
 
@@ -200,6 +199,8 @@ def beside(sources: dict) -> pd.DataFrame:
     }
     joined = pd.concat(parts, names=["source"]).swaplevel().fillna("–")
     joined = joined.loc[[(row, name) for row in ROWS for name in parts]].astype({"n": object})
+    empty = (joined.drop(columns="n") == "–").all(axis=1)
+    joined = joined[~empty | (joined.index.get_level_values("source") == "ours")].copy()
     joined.loc[(slice(None), "draft"), "n"] = "–"  # the draft does not say
     return joined[[*(name for name in joined if name not in ("mean", "n")), "mean", "n"]]
 
@@ -209,25 +210,27 @@ tables.save(compared, f"table1_{dataset}")
 print(tables.caption(table, "mean IU, last epoch, mean ± std over seeds; n runs", command))
 compared
 
+
 # %% tags=["nbval-check-output"]
-ours = tables.by_fold(table, ROWS, folds)
-ours.insert(
-    len(ours.columns) - 1, "draft's mean", compared["mean"].xs("draft", level=1)[ours.index]
-)
-done = ours[ours["n"] > 0]
+def finished(frame: pd.DataFrame, folds: list[int]) -> pd.DataFrame:
+    """Return the rows with a finished run, beside the mean of the draft's four folds."""
+    ours = tables.by_fold(frame, ROWS, folds)
+    theirs = tables.by_fold(draft[draft["row"] != "SingleCategory"], ROWS, [1, 2, 3, 4], 2)
+    return ours.assign(draft=theirs["mean"])[ours["n"] > 0]
+
+
+done = finished(table, folds)
 tables.save(done, f"table1_{dataset}_finished")
-weights = (
-    "used" if size["imagenet"] else "not used by this preset (another network, real photographs)"
-)
-print(f"{len(done)} of {len(ours)} rows have a finished run; ImageNet's weights: {weights}")
+print(f"{len(done)} of {len(ROWS)} rows have a finished run; ImageNet's weights are ", end="")
+print("used" if size["imagenet"] else "not used by this preset: its network is another one")
 
 # %% [markdown]
 # **How to read the draft's and the author's numbers.**
 #
 # - The draft's data are those of PASCAL VOC, other images with other classes: compare
 #   *differences between rows*, never a cell with a cell.
-# - The draft's SingleCategory repeats its ImageNetModel in all eight numbers: it is a slip of the
-#   pen, not a result, and is left out below.
+# - The draft's SingleCategory repeats its ImageNetModel in all eight numbers: it holds the place of
+#   a result and is none, so it is left out of everything but this table.
 # - The author's logs are of another network (FCN-8s on VGG16) and of fold 4 only. Their order is
 #   not that of the draft's table: clean categories lead there, and random ones still help.
 
@@ -312,12 +315,15 @@ print(f"{len(moved)} initialisations have stored filters")
 
 
 # %%
-def clean(rows: tuple[str, ...] = ("CompleteCategory", "FromScratch")) -> dict[str, float]:
+def clean(*rows: str, of: str = preset) -> dict[str, float]:
     """Return the mean of rows of Table 1 over the folds and seeds of the curves."""
-    own = table["fold"].isin(size["curve_folds"]) & (table["seed"] < size["curve_seeds"])
-    return {row: table.loc[own & (table["row"] == row), "mean_iu"].mean() for row in rows}
+    own, frame = sizes(of, "transfer"), read("table", "row", "fold", "seed", of=of)
+    frame = frame[frame["fold"].isin(own["curve_folds"])]
+    frame = frame[frame["seed"] < own["curve_seeds"]]
+    return {row: frame.loc[frame["row"] == row, "mean_iu"].mean() for row in rows}
 
 
+BOUNDS = ("CompleteCategory", "FromScratch")
 categories = read("categories", "categories", "fold", "seed")
 labels = ("categories in the pre-training", "mean IU after fine-tuning", "Figure 2")
 figures.save(
@@ -327,7 +333,7 @@ figures.save(
         y="mean_iu",
         by="kind",
         labels=labels,
-        levels=clean(("FromScratch",)),
+        levels=clean("FromScratch"),
     ),
     f"figure2_{dataset}",
 )
@@ -359,7 +365,7 @@ counted
 rates = read("rates", "verb", "rate", "fold", "seed")
 labels = ("share of the instances that are struck", "mean IU after fine-tuning", "Wrong labels")
 figures.save(
-    figures.lines(rates, x="rate", y="mean_iu", by="verb", labels=labels, levels=clean()),
+    figures.lines(rates, x="rate", y="mean_iu", by="verb", labels=labels, levels=clean(*BOUNDS)),
     f"rates_{dataset}",
 )
 
@@ -367,11 +373,17 @@ figures.save(
 # **See:** how far to the right a line stays near CompleteCategory, and whether it ever comes down
 # to FromScratch.
 
+
 # %% tags=["nbval-check-output"]
-shown = tables.printed(tables.summary(rates, ["verb", "rate"], ["mean_iu"]))
-curve = tables.wide(shown["mean_iu"] + " (" + shown["n"].astype(str) + ")")
+def by_rate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of each verb and rate as text, with n."""
+    shown = tables.printed(tables.summary(frame, ["verb", "rate"], ["mean_iu"]))
+    return tables.wide(shown["mean_iu"] + " (" + shown["n"].astype(str) + ")")
+
+
+curve = by_rate(rates)
 tables.save(curve, f"rates_{dataset}")
-print(tables.caption(rates, "mean IU, last epoch, over folds and seeds (n runs)", command))
+print(tables.caption(rates, "mean IU, last epoch, over folds and seeds (n)", command))
 curve
 
 # %% [markdown]
@@ -400,7 +412,7 @@ copied["kind"] = (copied["row"] + ", " + how).replace({"FromScratch, frozen": "r
 labels = ("layers copied, conv1 to fc7", "mean IU", "Layer by layer (fold 1)")
 figures.save(
     figures.lines(
-        copied, x="layers", y="mean_iu", by="kind", labels=labels, levels=clean(("FromScratch",))
+        copied, x="layers", y="mean_iu", by="kind", labels=labels, levels=clean("FromScratch")
     ),
     f"layers_{dataset}",
 )
@@ -520,7 +532,7 @@ figures.save(
 
 # %% tags=["nbval-check-output"]
 own = table["fold"].isin(size["curve_folds"]) & (table["seed"] < size["curve_seeds"])
-bounds = table[own & table["row"].isin(["CompleteCategory", "FromScratch"])]
+bounds = table[own & table["row"].isin(BOUNDS)]
 both = pd.concat([missing_half, bounds])
 order = list(dict.fromkeys(both["row"]))
 saved = tables.by_fold(both, order, size["curve_folds"])
@@ -539,51 +551,49 @@ photo_size = sizes(photographs, "transfer")
 photo_command = f"nbkit sweep transfer --preset {photographs}"
 photo_folds = list(range(1, photo_size["folds"] + 1))
 photo = read("table", "row", "fold", "seed", of=photographs)
-photo_gaps = against(photo, "FromScratch")
+photo_scratch = against(photo, "FromScratch")
+both = {"photographs": photo_scratch, dataset: scratch}
+gaps = {name: one["difference"] for name, one in both.items()}
+halves = {name: (one["high"] - one["low"]) / 2 for name, one in both.items()}
 label = "mean IU minus that of FromScratch, with its 95 % interval"
-both = {"MSRC": photo_gaps, dataset: scratch}
+title = f"What pre-training adds: photographs and {dataset}"
+gaps = pd.DataFrame(gaps).reindex(scratch.index)
 figures.save(
-    figures.dots(
-        pd.DataFrame({name: one["difference"] for name, one in both.items()}).reindex(
-            scratch.index
-        ),
-        pd.DataFrame({name: (one["high"] - one["low"]) / 2 for name, one in both.items()}),
-        label=label,
-        title="What pre-training adds: photographs and scenes",
-        zero=True,
-    ),
-    "photographs_transfer",
+    figures.dots(gaps, pd.DataFrame(halves), label=label, title=title, zero=True),
+    "differences_photographs",
 )
 
 # %% [markdown]
 # **See:** whether made scenes tell the same story as photographs, row by row.
 
 # %% tags=["nbval-check-output"]
-photo_table = beside({"ours": (photo, photo_folds, 3), "draft": (draft, [1, 2, 3, 4], 2)})
-tables.save(photo_table, "photographs_transfer")
-photo_ours = tables.by_fold(photo, ROWS, photo_folds)
-tables.save(photo_ours[photo_ours["n"] > 0], "photographs_transfer_finished")
+photo_table = beside({**sources, "ours": (photo, photo_folds, 3)})
+tables.save(photo_table, "table1_msrc")
+tables.save(finished(photo, photo_folds), "table1_msrc_finished")
 print(tables.caption(photo, "mean IU, last epoch, mean ± std over seeds; n runs", photo_command))
 photo_table
 
 # %% tags=["nbval-check-output"]
-tables.save(statistics.printed(photo_gaps), "photographs_transfer_differences")
+tables.save(statistics.printed(photo_scratch), "differences_msrc")
 print(tables.caption(photo, "mean IU minus that of FromScratch, last epoch", photo_command))
-statistics.printed(photo_gaps)
+statistics.printed(photo_scratch)
 
 # %%
 photo_rates = read("rates", "verb", "rate", "fold", "seed", of=photographs)
-labels = ("share of the instances that are struck", "mean IU after fine-tuning", "MSRC")
+labels = ("share of the instances that are struck", "mean IU after fine-tuning", "Photographs")
+levels = clean(*BOUNDS, of=photographs)
 figures.save(
-    figures.lines(photo_rates, x="rate", y="mean_iu", by="verb", labels=labels),
-    "photographs_transfer_rates",
+    figures.lines(photo_rates, x="rate", y="mean_iu", by="verb", labels=labels, levels=levels),
+    "rates_msrc",
 )
 
+# %% [markdown]
+# **See:** as in 6.7, how far to the right a line stays up.
+
 # %% tags=["nbval-check-output"]
-shown = tables.printed(tables.summary(photo_rates, ["verb", "rate"], ["mean_iu"]))
-photo_curve = tables.wide(shown["mean_iu"] + " (" + shown["n"].astype(str) + ")")
-tables.save(photo_curve, "photographs_transfer_rates")
-print(tables.caption(photo_rates, "mean IU, last epoch (n runs)", photo_command))
+photo_curve = by_rate(photo_rates)
+tables.save(photo_curve, "rates_msrc")
+print(tables.caption(photo_rates, "mean IU, last epoch, over folds and seeds (n)", photo_command))
 photo_curve
 
 # %% [markdown]
@@ -657,9 +667,8 @@ def responses(labels: str, layer: str, image: int):
     with torch.no_grad():
         model(pixels.Images(torch.from_numpy(scenes[[image]])).plain(slice(0, 1))[None])
     hook.remove()
-    maps = seen["maps"][:15].numpy()
-    title = f"{labels}: {layer} on scene {image}"
-    return figures.gallery([scenes[image], *maps], ["scene", *range(1, 16)], title)
+    title = f"{labels}: {layer} on scene {image}, its first channels"
+    return figures.gallery([scenes[image], *seen["maps"][:15].numpy()], [""] * 16, title)
 
 
 controls = {"labels": ["complete", "objectness", "random", "scratch"]}
