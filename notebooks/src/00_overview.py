@@ -92,10 +92,10 @@ tables.printed(tables.summary(last, ["row"], ["accuracy", "f1", "detection_recal
 # | [02_moons](02_moons.ipynb) | what do they do to a decision boundary? | Figure 3 |
 # | [03_pu_classification](03_pu_classification.ipynb) | any loss, any annotation | Table 2 |
 # | [04_pu_tables](04_pu_tables.ipynb) | which loss wins on photographs? | Table 2, Fig. 5 |
+# | [06_transfer](06_transfer.ipynb) | do wrong labels make bad features? | Table 1, Figs. 1, 2 |
 #
-# The runs on photographs take days; notebook 04 shows those that are finished, and says how many
-# are missing. Not answered yet: the draft's first question, what wrong labels do to features
-# (Tables 1 and 3).
+# The runs on photographs take days; notebooks 04 and 06 show those that are finished, and say how
+# many are missing. Not answered yet: the draft's Table 3.
 
 # %% [markdown]
 # > **Take away.** Missing labels are not noise that averages out: they move the decision, by an

@@ -13,9 +13,9 @@
 # > for a moment. **Downloads** nothing. **Expect** in the 2017 draft a mean IU of .33 after
 # > pre-training on clean categories, and .29 from scratch; ours stand beside them.
 # >
-# > The runs take hours on two cores, and are published as they finish: a row without a finished run
-# > shows a dash and n = 0. To compute what is missing: `nbkit sweep transfer --preset laptop` for
-# > the scenes, `--preset small` for the photographs; either may be stopped and started again.
+# > The runs are published as they finish: a row without a finished run shows a dash and n = 0. To
+# > compute what is missing: `nbkit sweep transfer --preset laptop` for the scenes, `--preset small`
+# > for the photographs; either may be stopped and started again.
 
 # %% tags=["parameters"]
 preset = "laptop"  # laptop: made scenes; small: photographs of MSRC
@@ -625,6 +625,8 @@ for name, frame in ((dataset, rates), ("MSRC", photo_rates)):
         ends = part[part["rate"].isin([0, worst])].assign(row=part["rate"].astype(str))
         found = against(ends, "0.0").rename("rate {}".format)
         print(f"{name}, {verb}:", *statistics.told(found, "mean IU", "rate 0"))
+print(f"{dataset}, half of the instances missing, loss of the pre-training:")
+print("".join(f"  {line}\n" for line in statistics.told(apart, "mean IU", "CrossEntropy")))
 
 # %% [markdown]
 # ## 6.14 A run of your own
@@ -676,8 +678,8 @@ controls |= {"layer": fcn.trunk_layers(), "image": (0, 60, 1, 3)}
 explore.panel(responses, interactive=interactive, controls=controls)
 
 # %% [markdown]
-# **See:** the first layer answers edges and colours wherever they are; later layers are coarser and
-# answer to whole objects, the more the longer they were trained.
+# **See:** conv1 keeps the image's outlines, and later layers are coarser. Look for channels that
+# answer an object as a whole, and whether *scratch* has them too.
 
 # %% [markdown] tags=["exercises"]
 # ## Exercises
