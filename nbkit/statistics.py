@@ -201,7 +201,7 @@ def crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
 
     Examples
     --------
-    >>> crossing(np.array([0.0, 10.0]), np.array([0.2, 0.4]), 0.3)
+    >>> crossing(np.array([0.0, 10.0]), np.array([0.25, 0.75]), 0.5)
     5.0
     """
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)

@@ -251,6 +251,7 @@ def against(frame: pd.DataFrame, reference: str, by: str = "row") -> pd.DataFram
     return statistics.paired(own, by=by, value="mean_iu", reference=reference)
 
 
+# %%
 scratch = against(table, "FromScratch")
 theirs = against(draft.assign(seed=0), "FromScratch").reindex(scratch.index)
 fold4 = logs.groupby("row")["mean_iu"].mean()
@@ -325,16 +326,11 @@ def clean(*rows: str, of: str = preset) -> dict[str, float]:
 
 BOUNDS = ("CompleteCategory", "FromScratch")
 categories = read("categories", "categories", "fold", "seed")
+categories["kind"] = "fine-tuned"
 labels = ("categories in the pre-training", "mean IU after fine-tuning", "Figure 2")
+levels = clean("FromScratch")
 figures.save(
-    figures.lines(
-        categories.assign(kind="fine-tuned"),
-        x="categories",
-        y="mean_iu",
-        by="kind",
-        labels=labels,
-        levels=clean("FromScratch"),
-    ),
+    figures.lines(categories, x="categories", y="mean_iu", by="kind", labels=labels, levels=levels),
     f"figure2_{dataset}",
 )
 
@@ -410,10 +406,9 @@ copied = read("layers", "row", "layers", "frozen", "fold", "seed")
 how = copied["frozen"].map({True: "frozen", False: "fine-tuned"})
 copied["kind"] = (copied["row"] + ", " + how).replace({"FromScratch, frozen": "random, frozen"})
 labels = ("layers copied, conv1 to fc7", "mean IU", "Layer by layer (fold 1)")
+levels = clean("FromScratch")
 figures.save(
-    figures.lines(
-        copied, x="layers", y="mean_iu", by="kind", labels=labels, levels=clean("FromScratch")
-    ),
+    figures.lines(copied, x="layers", y="mean_iu", by="kind", labels=labels, levels=levels),
     f"layers_{dataset}",
 )
 
@@ -661,6 +656,7 @@ def pretrained(labels: str) -> fcn.FCN:
 scenes = pixels.load(own).images
 
 
+# %%
 def responses(labels: str, layer: str, image: int):
     """What a layer makes of an image."""
     model, seen = pretrained(labels), {}
