@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         "compute the runs of an experiment that the store lacks",
         "nbkit sweep moons --engine tcp://127.0.0.1:8786",
     )
-    sweep.add_argument("experiment", help="thresholds, moons, classification or cifar")
+    sweep.add_argument(
+        "experiment", help="thresholds, moons, classification, cifar, transfer or segmentation"
+    )
     sweep.add_argument("--preset", default="laptop", help="size of the study (default: laptop)")
     sweep.add_argument("--workers", type=int, help="worker processes (default: one a core)")
     sweep.add_argument("--list", action="store_true", help="say what is missing, compute nothing")

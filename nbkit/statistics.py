@@ -160,3 +160,55 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
         },
         index=table.index,
     )
+
+
+def told(table: pd.DataFrame, value: str, reference: str) -> list[str]:
+    """Return a sentence a row of ``paired``: by how much, how surely, from how many pairs.
+
+    Parameters
+    ----------
+    value, reference : str
+        What was compared, and with which row.
+    """
+    sentences = []
+    for name, row in table.iterrows():
+        if row["n"] < 2:
+            sentences.append(f"{name}: too few finished runs to compare with {reference}.")
+            continue
+        side = "above" if row["difference"] > 0 else "below"
+        ends = f"95 % interval {row['low']:+.3f} .. {row['high']:+.3f}, {row['n']} pairs"
+        sentences.append(
+            f"{name}: {value} {abs(row['difference']):.3f} {side} {reference} ({ends}): "
+            f"{row['verdict']}."
+        )
+    return sentences
+
+
+def crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
+    """Return where a curve first reaches a level, by straight lines between its points.
+
+    Parameters
+    ----------
+    x, y : (N,) float arrays
+        The points, x rising.
+    level : float
+
+    Returns
+    -------
+    float
+        The first x where y is ``level`` or more; NaN if it stays below, minus infinity if it
+        starts there.
+
+    Examples
+    --------
+    >>> crossing(np.array([0.0, 10.0]), np.array([0.25, 0.75]), 0.5)
+    5.0
+    """
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    reached = np.flatnonzero(y >= level)
+    if not reached.size:
+        return float("nan")
+    i = reached[0]
+    if i == 0:
+        return float("-inf") if y[0] > level else float(x[0])
+    return float(x[i - 1] + (x[i] - x[i - 1]) * (level - y[i - 1]) / (y[i] - y[i - 1]))

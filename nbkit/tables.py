@@ -84,6 +84,38 @@ def beside(
     return table.fillna("–")
 
 
+def by_fold(
+    frame: pd.DataFrame, rows: Sequence[str], folds: Sequence[int], digits: int = 3
+) -> pd.DataFrame:
+    """Return mean IU as text, a column a fold, with the mean over the folds and n.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a run: ``row``, ``fold`` and ``mean_iu``, NaN where it is not finished. Published
+        means may bring a ``std`` of their own.
+    rows, folds : sequences
+        What to show, a dash where there is nothing.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``row``: ``fold 1``, ..., ``mean`` (a dash unless every fold has a run), ``n``.
+    """
+    groups = frame.groupby(["row", "fold"])
+    mean, std = groups["mean_iu"].mean(), groups["mean_iu"].std()
+    if "std" in frame:
+        std = std.fillna(groups["std"].first())
+    mean, std = (part.unstack().reindex(index=rows, columns=folds) for part in (mean, std))
+    table = pd.DataFrame(index=mean.index)
+    for fold in folds:
+        pairs = zip(mean[fold], std[fold], strict=True)
+        table[f"fold {fold}"] = [number(m, s, digits) for m, s in pairs]
+    table["mean"] = [number(m, digits=digits) for m in mean.mean(axis=1, skipna=False)]
+    table["n"] = frame.groupby("row")["mean_iu"].count().reindex(rows, fill_value=0)
+    return table
+
+
 def regret(
     frame: pd.DataFrame,
     by: Sequence[str],
@@ -130,7 +162,7 @@ def caption(frame: pd.DataFrame, criterion: str, command: str, value: str = "acc
         A column that every finished run has.
     """
     runs = frame.drop_duplicates("key")
-    done = runs[value].notna()
+    done = runs["device"] != ""
     devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
     return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}; `{command}`"
 

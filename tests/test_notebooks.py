@@ -241,14 +241,15 @@ def run(name: str, root: Path, given: dict, environment: dict) -> SimpleNamespac
     return SimpleNamespace(name=name, root=root, path=done.path, notebook=notebook)
 
 
-ASKED = {"07_pu_segmentation": {"compute": True}}  # what a notebook computes only when asked
+# what a notebook computes only when asked
+ASKED = {name: {"compute": True} for name in ("06_transfer", "07_pu_segmentation")}
 
 
 @pytest.fixture(scope="module", params=groups(list(SOURCES), "smoke"))
 def smoke(request, tmp_path_factory):
     """A notebook at preset smoke, which found an empty store."""
     root = tmp_path_factory.mktemp(request.param)
-    given = {"preset": "smoke"} | ASKED.get(request.param, {})
+    given = {"preset": "smoke", **ASKED.get(request.param, {})}
     return run(request.param, root, given, folders(root))
 
 

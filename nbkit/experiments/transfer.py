@@ -5,9 +5,11 @@ a chosen way; its trunk is copied, and the network learns the classes of the fol
 How well it then does is what its features were worth.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import torch
 
 from nbkit import fcn, losses, metrics, paths, runs, train
@@ -149,6 +151,54 @@ def grid(preset: str) -> dict[tuple, TransferRun]:
     return {
         (part, *name): run for part, make in parts.items() for name, run in make(preset).items()
     }
+
+
+def curves(
+    store: runs.Store, grid: Mapping[tuple, TransferRun], names: Sequence[str]
+) -> pd.DataFrame:
+    """Return how the fine-tunings of a grid went.
+
+    Returns
+    -------
+    DataFrame
+        ``names``, ``epoch`` and ``mean_iu``, a row an evaluation; a row of NaN for an unfinished
+        run.
+    """
+    rows = []
+    for parts, run in grid.items():
+        record = store.load(run) or {"curves": {"epoch": [np.nan], "mean_iu": [np.nan]}}
+        own = dict(zip(names, parts, strict=True))
+        went = zip(*(record["curves"][name] for name in ("epoch", "mean_iu")), strict=True)
+        rows += [own | {"epoch": epoch, "mean_iu": score} for epoch, score in went]
+    return pd.DataFrame(rows)
+
+
+def realised(store: runs.Store, grid: Mapping[tuple, TransferRun]) -> pd.DataFrame:
+    """Return what the labels of the rate curves became, from the stored transition matrices.
+
+    Parameters
+    ----------
+    grid : mapping
+        As from ``rates``; unfinished runs are left out.
+
+    Returns
+    -------
+    DataFrame
+        ``verb``, ``rate``, and the shares of instances: ``right`` (of a category, labelled so),
+        ``lost`` (of a category, labelled background), ``other`` (of a category, labelled another)
+        and ``invented`` (distractors labelled as a category), each the mean over categories.
+    """
+    rows = []
+    for (verb, rate, *_), run in grid.items():
+        record = store.load(run)
+        if record is None or "transition" not in record:
+            continue
+        matrix = np.array(record["transition"])
+        right, lost = np.diag(matrix)[1:].mean(), matrix[1:, 0].mean()
+        shares = {"right": right, "lost": lost, "other": max(0.0, 1 - right - lost)}
+        rows.append({"verb": verb, "rate": rate} | shares | {"invented": matrix[0, 1:].sum()})
+    columns = ["verb", "rate", "right", "lost", "other", "invented"]
+    return pd.DataFrame(rows, columns=columns).round(6)
 
 
 def _run(size: dict, fold: int, seed: int, source: str = "complete") -> TransferRun:

@@ -10,11 +10,13 @@ from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ran
 from nbkit.figures.segmentation import pixel_rows
 from nbkit.figures.style import png, save, use_style
 from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
+from nbkit.figures.transfer import filters, strips, tinted
 
 __all__ = [
     "balance",
     "confusion",
     "dots",
+    "filters",
     "gallery",
     "labelling",
     "learning_curves",
@@ -31,6 +33,8 @@ __all__ = [
     "save",
     "series",
     "side_by_side",
+    "strips",
+    "tinted",
     "transitions",
     "use_style",
     "wall",

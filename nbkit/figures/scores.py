@@ -20,6 +20,7 @@ def lines(
     by: str,
     labels: tuple[str, str, str],
     panel: str | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> Figure:
     """Mean and standard deviation of ``y`` over ``x``, a line a group.
 
@@ -33,10 +34,15 @@ def lines(
         Of the axes, and the title.
     panel : str, optional
         A column; each of its values gets a panel, with its name as the title.
+    levels : mapping, optional
+        Name -> height of a dotted line to compare with, in a figure without panels.
     """
     if panel is None:
         figure, axes = grid(1, 1, (7.0, 4.0))
         _lines(axes[0, 0], frame, x, y, by)
+        for style, (name, level) in zip(("--", ":", "-."), (levels or {}).items(), strict=False):
+            options = {"color": "#777777", "linewidth": 1.3, "linestyle": style}
+            axes[0, 0].axhline(level, label=name, **options)
         axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
         axes[0, 0].legend(title=None)
         return figure
@@ -45,8 +51,6 @@ def lines(
     for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
         _lines(axis, part, x, y, by)
         axis.set(xlabel=labels[0], title=name)
-        if part[y].isna().all():
-            axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
     axes[0, 0].set_ylabel(labels[1])
     figure.suptitle(labels[2], fontsize=10.5, fontweight="bold")
     shown = {}
@@ -64,6 +68,8 @@ def _lines(axis: mpl.axes.Axes, frame: pd.DataFrame, x: str, y: str, by: str) ->
         )
         low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
         axis.fill_between(stats.index, low, high, color=line.get_color(), alpha=0.12)
+    if frame[y].isna().all():
+        axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
 
 
 def series(values: Mapping[str, np.ndarray], labels: tuple[str, str, str]) -> Figure:

@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from IPython import get_ipython
 from matplotlib.figure import Figure
+from PIL import Image
 
 from nbkit import paths
 
@@ -37,10 +38,13 @@ def use_style() -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure as PNG bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)  # a notebook of many figures stays small
-    return buffer.getvalue()
+    """Return a figure as PNG bytes of 256 colours, so that a notebook of many stays small."""
+    whole, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(whole, format="png", dpi=100)
+    with Image.open(whole) as picture:
+        colors = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    colors.save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def save(figure: Figure, name: str) -> Figure:

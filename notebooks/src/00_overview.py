@@ -93,10 +93,11 @@ tables.printed(tables.summary(last, ["row"], ["accuracy", "f1", "detection_recal
 # | [03_pu_classification](03_pu_classification.ipynb) | any loss, any annotation | Table 2 |
 # | [04_pu_tables](04_pu_tables.ipynb) | which loss wins on photographs? | Table 2, Fig. 5 |
 # | [05_label_noise](05_label_noise.ipynb) | what does an error do to an object? | section 3 |
+# | [06_transfer](06_transfer.ipynb) | do wrong labels make bad features? | Table 1, Figs. 1, 2 |
 # | [07_pu_segmentation](07_pu_segmentation.ipynb) | the same losses, pixel by pixel | Table 3 |
 #
-# The long runs take days; notebooks 04 and 07 show those that are finished, and say how many are
-# missing. Not answered yet: the draft's first question, what wrong labels do to features (Table 1).
+# The long runs take days; notebooks 04, 06 and 07 show those that are finished, and say how many
+# are missing.
 
 # %% [markdown]
 # > **Take away.** Missing labels are not noise that averages out: they move the decision, by an

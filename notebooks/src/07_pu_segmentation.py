@@ -205,7 +205,7 @@ figures.save(
         title=f"Table 3 on {single}: who differs from cross-entropy?",
         zero=True,
     ),
-    f"differences_{single}",
+    f"table3_differences_{single}",
 )
 
 # %% [markdown]
@@ -213,7 +213,7 @@ figures.save(
 # be luck. With three seeds bars are long: $t_{2,\,.975}$ is 4.3.
 
 # %% tags=["nbval-check-output"]
-tables.save(statistics.printed(paired), f"differences_{single}")
+tables.save(statistics.printed(paired), f"table3_differences_{single}")
 print(tables.caption(frame, "mean IU minus that of CrossEntropy, last epoch", command, "mean_iu"))
 statistics.printed(paired)
 
@@ -237,7 +237,7 @@ figures.save(
         title=f"The price of not knowing the best epoch, {single}",
         zero=True,
     ),
-    f"regret_{single}",
+    f"table3_regret_{single}",
 )
 
 # %% [markdown]
@@ -245,7 +245,7 @@ figures.save(
 # much worse than the best.
 
 # %% tags=["nbval-check-output"]
-tables.save(tables.printed(regrets), f"regret_{single}")
+tables.save(tables.printed(regrets), f"table3_regret_{single}")
 print(tables.caption(frame, "regret in mean IU, mean ± standard deviation", command, "mean_iu"))
 tables.printed(regrets)
 
@@ -283,7 +283,7 @@ part = part.assign(panel=[panels.get(row, "towards negative") for row in part["r
 labels = ("epoch", "mean IU on validation", f"From the first epochs on, {single}")
 figures.save(
     figures.lines(part, x="epoch", y="mean_iu", by="row", panel="panel", labels=labels),
-    f"curves_{single}",
+    f"table3_curves_{single}",
 )
 
 # %% [markdown]
