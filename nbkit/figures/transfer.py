@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from nbkit.checks import VOID
+from nbkit.figures.comparisons import ABSENT
 from nbkit.figures.style import grid
 
 WIDE = 8  # filters beside each other
@@ -20,7 +21,7 @@ def filters(layers: Mapping[str, np.ndarray], title: str) -> Figure:
     ----------
     layers : mapping
         Name -> (F, 3, k, k) float array, the weights of a first layer. Each filter is stretched to
-        the whole range of colours.
+        the whole range of colours. It may be empty.
     title : str
     """
     columns = max(1, min(4, len(layers)))
@@ -31,6 +32,8 @@ def filters(layers: Mapping[str, np.ndarray], title: str) -> Figure:
     for axis, (name, weights) in zip(axes.ravel(), layers.items(), strict=False):
         axis.imshow(tiles(weights), interpolation="nearest")
         axis.set_title(name, fontsize=9)
+    if not layers:
+        axes[0, 0].text(0, 0.5, ABSENT, color="#777777")
     figure.suptitle(title, fontsize=10.5, fontweight="bold")
     return figure
 

@@ -34,6 +34,7 @@ import torch
 from IPython.display import display
 
 from nbkit import annotations, explore, fcn, figures, statistics, sweep, tables
+from nbkit.checks import VOID
 from nbkit.data import voc
 from nbkit.exercises import transfer as exercises
 from nbkit.experiments import pixels, pretraining, transfer
@@ -99,16 +100,21 @@ counts = {}
 for fold in range(1, size["folds"] + 1) if here else ():
     run = TransferRun(**first.parameters | {"fold": fold})
     source, target = pretraining.divide(run)
+    true = target.masks()[target.validation]
+    background = (true == 0).sum() / (true != VOID).sum()
     counts[f"fold {fold}"] = {
         "source images": (~source.validation).sum(),
         "source categories": len(source.classes) - 1,
         "target images": run.target_images or (~target.validation).sum(),
         "validation images": target.validation.sum(),
+        "all background": round(background / len(target.classes), 3),
         "target classes": ", ".join(target.classes[1:]),
     }
 pd.DataFrame.from_dict(counts, orient="index")
 
 # %% [markdown]
+# *All background* is the mean IU of a network that finds nothing: the floor for every score below.
+#
 # Six initialisations are the draft's. OneCategory is another reading of one of them; Autoencoder
 # and ImageLabels are controls that the draft argues about but never ran:
 #
@@ -298,12 +304,18 @@ figures.save(
     figures.filters({**layers, "FromScratch (as drawn)": start()}, title), f"figure1_{dataset}"
 )
 
+# %%
+added = {row: weights - start() for row, weights in layers.items()}
+title = "What the pre-training added to them"
+figures.save(figures.filters(added, title), f"figure1_added_{dataset}")
+
 # %% [markdown]
-# **See:** noise is what a network starts from; edges, stripes and patches of colour are what it
-# learned. How far each first layer has moved from its start, as a share of its length:
+# **See:** noise is what a network starts from; edges, stripes and patches of colour are what it may
+# have learned, and the second figure shows them without the start. How far each first layer has
+# moved, as a share of the length of its start:
 
 # %% tags=["nbval-check-output"]
-moved = {row: np.linalg.norm(w - start()) / np.linalg.norm(start()) for row, w in layers.items()}
+moved = {row: np.linalg.norm(w) / np.linalg.norm(start()) for row, w in added.items()}
 for row, share in moved.items():
     print(f"{row:17} {share:.2f}")
 print(f"{len(moved)} initialisations have stored filters")
