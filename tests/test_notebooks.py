@@ -343,7 +343,7 @@ def test_table_3_shows_what_is_finished_and_trains_nothing(tmp_path):
     assert exported["table3_scenes"]["row"].tolist() == [row for row, _ in names]
     assert (exported["table3_scenes"]["n"] == 1).all()
     assert exported["table3_pets3"].empty
-    missing = exported["regret_scenes"].set_index("row").drop([row for row, _ in names])
+    missing = exported["table3_regret_scenes"].set_index("row").drop([row for row, _ in names])
     assert (missing["last"] == "–").all()
 
 

@@ -56,7 +56,7 @@ def test_the_notebook_shows_what_is_finished_and_trains_nothing(tmp_path):
     }
     assert "±" in ours.loc["FromScratch", "fold 1"]
     assert "±" not in ours.loc["RandomCategory", "fold 1"]
-    apart = exported["differences_scenes"].set_index("row")
+    apart = exported["table1_differences_scenes"].set_index("row")
     assert apart["n"].eq(4).all()
     assert "SingleCategory" not in apart.index
     assert exported["table1_msrc_finished"].set_index("row")["n"].eq(6).all()
