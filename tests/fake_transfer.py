@@ -2,13 +2,14 @@
 
 import numpy as np
 
+from nbkit import fcn
 from nbkit.experiments import pixels
 
 WORTH = {"complete": 0.2, "objectness": 0.18, "scratch": 0.0, "autoencoder": 0.02}
 CATEGORIES = 15
 
 
-def made_up(run, filters=16):
+def made_up(run):
     """A result whose scores follow from the run and its key, marked as fake."""
     draw = np.random.default_rng(int(run.key, 16))
     gain = WORTH.get(run.source, 0.12) * (1 - 0.5 * run.rate) * run.layers / 7
@@ -23,7 +24,9 @@ def made_up(run, filters=16):
         "provenance": {"device": "fake"},
     }
     if run.seed == 0 and run.fold == 1 and run.source != "scratch":
-        result["filters"] = draw.normal(size=(filters, 3, 5, 5)).round(3)
+        trunk = fcn.TRUNKS[run.network]
+        shape = trunk.widths[0], 3, trunk.kernels[0], trunk.kernels[0]
+        result["filters"] = draw.normal(size=shape).round(3)
     if run.source in ("misclassified", "missing", "misannotated", "random", "complete"):
         result["transition"] = transition(run.source, run.rate)
     return result

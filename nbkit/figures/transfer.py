@@ -12,6 +12,7 @@ from nbkit.figures.comparisons import ABSENT
 from nbkit.figures.style import grid
 
 WIDE = 8  # filters beside each other
+PANELS = 4  # networks beside each other
 
 
 def filters(layers: Mapping[str, np.ndarray], title: str) -> Figure:
@@ -24,9 +25,8 @@ def filters(layers: Mapping[str, np.ndarray], title: str) -> Figure:
         the whole range of colours. It may be empty.
     title : str
     """
-    columns = max(1, min(4, len(layers)))
-    rows = max(1, -(-len(layers) // columns))
-    figure, axes = grid(rows, columns, (2.3 * columns, 0.45 + 1.05 * rows))
+    rows = max(1, math.ceil(len(layers) / PANELS))
+    figure, axes = grid(rows, PANELS, (2.3 * PANELS, 0.45 + 1.05 * rows))
     for axis in axes.ravel():
         axis.set_axis_off()
     for axis, (name, weights) in zip(axes.ravel(), layers.items(), strict=False):
