@@ -70,9 +70,9 @@ def vgg8() -> nn.Sequential:
     return nn.Sequential(*layers, *dense)
 
 
-def loop(loader: DataLoader) -> float:
+def loop(loader: DataLoader, model: nn.Module) -> float:
     """Images a second of the loop people write, one epoch."""
-    model, criterion = vgg8(), nn.CrossEntropyLoss()
+    criterion = nn.CrossEntropyLoss(ignore_index=255)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     running, start = 0.0, time.perf_counter()
     for x, y in loader:
@@ -121,7 +121,7 @@ def training() -> Iterator[Line]:
     with ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool:
         for repetition in range(REPETITIONS + 1):  # the first warms up
             torch.set_num_threads(cores)
-            found = {"loop": loop(loader), "alone": IMAGES / ours(0, threads=cores)}
+            found = {"loop": loop(loader, vgg8()), "alone": IMAGES / ours(0, threads=cores)}
             found |= {kind: together(pool, cores, kind) for kind in kinds}
             for name, rate in found.items() if repetition else ():
                 rates[name].append(rate)

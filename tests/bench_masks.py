@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench_cifar import Line, ratio
+from bench_cifar import Line, loop, ratio
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -90,20 +90,6 @@ def written(folder: Path) -> Files:
     return Files(folder, list(scenes.names))
 
 
-def loop(loader: DataLoader) -> float:
-    """Images a second of the loop people write, one epoch."""
-    model, criterion = Plain(21), nn.CrossEntropyLoss(ignore_index=255)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    running, start = 0.0, time.perf_counter()
-    for x, y in loader:
-        optimizer.zero_grad()
-        loss = criterion(model(x), y)
-        loss.backward()
-        optimizer.step()
-        running += loss.item()
-    return len(loader.dataset) / (time.perf_counter() - start)
-
-
 def ours(seed: int) -> float:
     """Seconds of one epoch in the study's own training loop."""
     scenes = data.scenes(IMAGES, size=SIDE)
@@ -127,7 +113,7 @@ def training() -> Iterator[Line]:
         loader = DataLoader(written(Path(folder)), batch_size=BATCH, **options)
         for repetition in range(REPETITIONS + 1):  # the first warms up
             torch.set_num_threads(cores)
-            found = {"loop": loop(loader)}
+            found = {"loop": loop(loader, Plain(21))}
             start = time.perf_counter()
             list(pool.map(ours, range(cores)))
             found["ours"] = cores * IMAGES / (time.perf_counter() - start)
