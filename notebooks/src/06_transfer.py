@@ -371,7 +371,7 @@ counted
 
 # %%
 rates = read("rates", "verb", "rate", "fold", "seed")
-labels = ("share of the instances that are struck", "mean IU after fine-tuning", "Wrong labels")
+labels = ("share of the instances that are struck", "mean IU after fine-tuning", "What errors cost")
 figures.save(
     figures.lines(rates, x="rate", y="mean_iu", by="verb", labels=labels, levels=clean(*BOUNDS)),
     f"rates_{dataset}",

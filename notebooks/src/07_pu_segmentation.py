@@ -147,7 +147,8 @@ print(f"positives are {prior:.1%} of the validation pixels")
 for answer, score in constant.items():
     rows_there = finished.loc[(finished["mean_iu"] - score).abs() < 0.005, "row"].unique()
     print(
-        f"{answer} has a mean IU of {score:.3f}; within .005: {', '.join(rows_there) or 'no row'}"
+        f"{answer} has a mean IU of {score:.3f}; a run within .005 of it: "
+        f"{', '.join(rows_there) or 'none'}"
     )
 
 # %% [markdown]
