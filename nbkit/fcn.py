@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from nbkit import checks
 from nbkit.data import imagenet
-from nbkit.images import Images
 from nbkit.models import dropped, he_normal
 from nbkit.rng import torch_generator
 
@@ -288,16 +287,6 @@ def imagenet_state(path: Path | None = None) -> dict[str, Tensor]:
         state[f"{name}.weight"] = state[f"classifier.{place}.weight"].reshape(shape)
         state[f"{name}.bias"] = state[f"classifier.{place}.bias"]
     return {key: value for key, value in state.items() if not key.startswith("classifier")}
-
-
-@torch.no_grad()
-def predict(model: FCN, images: Images, *, batch_size: int = 32) -> Tensor:
-    """Return the likeliest class of every pixel of images as they are, (N, H, W) int64."""
-    parts = [
-        model(images.plain(slice(start, start + batch_size))[None])[0].argmax(1)
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.cat(parts)
 
 
 def _stride(trunk: Trunk, stride: int | None) -> int:
