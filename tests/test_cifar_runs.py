@@ -132,7 +132,14 @@ def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
     sweep.compute([run], engine="inline")
     assert len(epochs) == 3
     assert not paths.checkpoint(run.key).exists()
-    assert set(runs.Store().load(run)["metrics"]) == set(scoring.CRITERIA)
+    record = runs.Store().load(run)
+    assert set(record["metrics"]) == set(scoring.CRITERIA)
+    count, confidence, accuracy = np.array(record["reliability"]).T
+    last = record["metrics"]["last"]
+    assert count.sum() == np.sum(record["confusion"])
+    assert count @ accuracy / count.sum() == pytest.approx(last["accuracy"], rel=1e-4)
+    gap = count @ abs(accuracy - confidence) / count.sum()
+    assert gap == pytest.approx(last["calibration_error"], rel=1e-4)
 
 
 @pytest.mark.parametrize(

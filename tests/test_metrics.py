@@ -84,7 +84,7 @@ def test_auc(decimals, rng):
 def test_calibration_error(bins, rng):
     confidence = np.append(rng.random(300), 1.0)
     correct = rng.random(301) < confidence**2
-    expected = 0.0
+    expected, table = 0.0, metrics.reliability(confidence, correct, bins=bins)
     for i in range(bins):
         inside = (confidence >= i / bins) & (confidence < (i + 1) / bins)
         if i == bins - 1:
@@ -92,6 +92,8 @@ def test_calibration_error(bins, rng):
         if inside.any():
             gap = abs(correct[inside].mean() - confidence[inside].mean())
             expected += inside.mean() * gap
+        parts = [inside.sum(), confidence[inside].sum(), correct[inside].sum()]
+        np.testing.assert_allclose(table[i] * [1, table[i, 0], table[i, 0]], parts)
     assert metrics.calibration_error(confidence, correct, bins=bins) == pytest.approx(expected)
 
 

@@ -277,10 +277,14 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     test = Images(torch.from_numpy(trained.split.test_inputs).to(device))
     final = probabilities(trained.model, test, run.precision)
     (result,) = results(trained, final)
-    if isinstance(result, dict) and run.dataset == "cifar":
-        far, rates = _near_and_far(trained.split, final[0].argmax(-1))
-        result["metrics"]["last"] |= far
-        result["called_positive"] = rates
+    if isinstance(result, dict):
+        predicted = final[0].argmax(-1)
+        correct = predicted == trained.split.test_labels
+        result["reliability"] = metrics.reliability(final[0].max(-1), correct)
+        if run.dataset == "cifar":
+            far, rates = _near_and_far(trained.split, predicted)
+            result["metrics"]["last"] |= far
+            result["called_positive"] = rates
     return [result]
 
 

@@ -10,6 +10,7 @@ from nbkit.metrics.examples import (
     detection,
     proxy_accuracy,
     pu_auc,
+    reliability,
 )
 from nbkit.metrics.pixels import STATISTICS, bootstrap, class_iu, image_confusions, segmentation
 
@@ -27,5 +28,6 @@ __all__ = [
     "image_confusions",
     "proxy_accuracy",
     "pu_auc",
+    "reliability",
     "segmentation",
 ]

@@ -158,8 +158,8 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return (precision * positive).sum(-1) / positive.sum(-1)
 
 
-def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> float:
-    """Expected calibration error: mean |accuracy - confidence| over equal-width bins.
+def reliability(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> np.ndarray:
+    """Compare confidence with accuracy in equal-width bins of confidence.
 
     Parameters
     ----------
@@ -168,6 +168,11 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int 
     correct : (N,) bool array
     bins : int
         Guo et al. 2017 use 15.
+
+    Returns
+    -------
+    (bins, 3) array
+        Number of examples, their mean confidence and their accuracy; zeros for an empty bin.
     """
     confidence, correct = _scores(confidence), _boolean("correct", np.asarray(correct))
     if confidence.ndim != 1 or correct.shape != confidence.shape:
@@ -177,8 +182,15 @@ def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int 
             f"confidence must be in [0, 1], got {confidence.min()}..{confidence.max()}"
         )
     cell = np.minimum((confidence * checks.count("bins", bins)).astype(int), bins - 1)
-    gap = np.bincount(cell, correct - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / confidence.size)
+    count = np.bincount(cell, minlength=bins)
+    sums = [np.bincount(cell, values, minlength=bins) for values in (confidence, correct)]
+    return np.stack([count, *(total / np.maximum(count, 1) for total in sums)], 1)
+
+
+def calibration_error(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> float:
+    """Expected calibration error: mean |accuracy - confidence| over the bins of ``reliability``."""
+    count, predicted, actual = reliability(confidence, correct, bins=bins).T
+    return float(count @ np.abs(actual - predicted) / count.sum())
 
 
 def proxy_accuracy(
