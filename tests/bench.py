@@ -157,6 +157,7 @@ def masks() -> None:
     for measure in (bench_masks.making, bench_masks.growth):
         for what, values, wanted in measure():
             say(what, values, f"at most {wanted}")
+    bench_masks.memory()
 
 
 def say(what: str, values: list[float], wanted: str) -> None:

@@ -2,6 +2,9 @@
 
 import multiprocessing
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,7 +20,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as change
 
-from nbkit import annotations, data, fcn, losses, train
+from nbkit import annotations, data, fcn, losses, paths, train
+from nbkit.data import layout
+from nbkit.data.voc import PASCAL_CLASSES
+from nbkit.experiments import transfer
 from nbkit.images import MEAN, STD, Images
 
 IMAGES, SIDE, BATCH, REPETITIONS = 96, 128, 8, 5
@@ -176,3 +182,64 @@ def growth() -> Iterator[Line]:
     found = [(seconds(16, 128), seconds(32, 128), seconds(4, 256), seconds(4, 512)) for _ in "123"]
     yield "masks: seconds for 2x the images / seconds", [b / a for a, b, *_ in found], "2.2"
     yield "masks: seconds for 4x the pixels / seconds", [d / c for *_, c, d in found], "4.6"
+
+
+def memory() -> None:
+    """Print the peak of a process that reads as much as PASCAL VOC 2012 at full size and trains."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = pascal(Path(folder) / "made")
+        code = f"import bench_masks; bench_masks.train_on_all({str(root)!r})"
+        environment = {**os.environ, "NBKIT_RUNS": folder}
+        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(paths.ROOT)])
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+    print(f"masks: 2,913 photos of 512 x 512, full width: {done.stdout.strip() or done.stderr}")
+
+
+def pascal(root: Path) -> Path:
+    """Write a folder with the counts of PASCAL VOC 2012: few photos under many names."""
+    rng = np.random.default_rng(0)
+    for part in ("JPEGImages", "SegmentationClass", "SegmentationObject", "ImageSets/Segmentation"):
+        (root / part).mkdir(parents=True)
+    (root / "classes.txt").write_text("".join(f"{name}\n" for name in PASCAL_CLASSES))
+    kinds = len(PASCAL_CLASSES)
+    for kind in range(1, kinds + 1):
+        image = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        image.resize((500, 375)).save(root / "JPEGImages" / f"kind_{kind}.jpg")
+        mask = np.zeros((375, 500), dtype=np.uint8)
+        mask[100:300, 100:400] = 1
+        for part, ids in (("SegmentationClass", mask * kind), ("SegmentationObject", mask)):
+            Image.fromarray(ids).save(root / part / f"kind_{kind}.png")
+    for split, size in (("train", 1464), ("val", 1449)):
+        # each class of the first fold is in two photos only: what is scored is not what is measured
+        held = [(f"{split}_{i}", i % 5 + 1) for i in range(10)]
+        rest = [(f"{split}_{i}", 6 + i % (kinds - 5)) for i in range(10, size)]
+        for name, kind in held + rest:
+            for part, suffix in layout.PARTS.items():
+                source = root / part / f"kind_{kind}.{suffix}"
+                os.link(source, source.with_name(f"{name}.{suffix}"))
+        names = "".join(f"{name}\n" for name, _ in held + rest)
+        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(names)
+    return root
+
+
+def train_on_all(root: str) -> None:
+    """Pre-train and fine-tune on a few of a folder's photos; print this process's peak in GiB."""
+    run = transfer.TransferRun(
+        dataset=root,
+        size=512,
+        network="alexnet",
+        source_images=16,
+        source_epochs=1,
+        epochs=1,
+        batch_size=8,
+    )
+    start = time.perf_counter()
+    data.folder(root, size=run.size)
+    read = time.perf_counter() - start
+    (result,) = transfer.compute([run], "cpu")
+    if isinstance(result, Exception):
+        raise result
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak {peak:.2f} GiB, read in {read:.0f} s")

@@ -86,6 +86,7 @@ def made_up(run, categories=100):
         "metrics": by_criterion,
         "curves": {},
         "called_positive": rates,
+        "reliability": [[20 * i, (i + 0.5) / 15, draw.random() * (i > 0)] for i in range(15)],
         "provenance": {"device": "fake"},
     }
 

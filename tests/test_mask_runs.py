@@ -203,7 +203,7 @@ def test_balanced_weights_are_labelled_over_unlabelled_pixels():
     assert pixels.weight_ratio("nnpu", "balanced", 0.5, masks) is None
 
 
-@pytest.mark.parametrize("preset", ["smoke", "laptop", "small"])
+@pytest.mark.parametrize("preset", ["smoke", "laptop", "small", "paper"])
 @pytest.mark.parametrize("experiment", [segmentation, transfer])
 def test_every_preset_lists_its_runs_without_the_photos(experiment, preset):
     grid = experiment.grid(preset)

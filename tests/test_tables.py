@@ -104,6 +104,19 @@ def test_what_is_called_positive_is_a_mean_over_seeds(store):
     assert rates["Weighted"].is_monotonic_decreasing
 
 
+def test_the_reliability_of_a_row_pools_its_runs(store):
+    finish(store, lambda row, seed: row == "Weighted" and seed < 2)
+    lines = scoring.reliability(store, cifar.table("small"))
+    records = [store.load(cifar.table("small")["Weighted", seed]) for seed in (0, 1)]
+    bins = np.array([record["reliability"] for record in records])
+    assert (lines["row"] == "Weighted").all()
+    assert len(lines) == 14, "an empty bin has no line"
+    assert lines["examples"].tolist() == bins[:, 1:, 0].sum(0).tolist()
+    expected = (bins[..., 0] * bins[..., 2]).sum(0)[1:] / bins[..., 0].sum(0)[1:]
+    np.testing.assert_allclose(lines["accuracy"], expected)
+    np.testing.assert_allclose(lines["confidence"], bins[0, 1:, 1])
+
+
 def test_the_sweep_of_dropout_holds_the_rates_of_the_table():
     grid, table = cifar.dropout("small"), cifar.table("small")
     assert grid[cifar.DROPOUT, 0] == table["CrossEntropy", 0]

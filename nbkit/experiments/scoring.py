@@ -179,6 +179,37 @@ def called_positive(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
     return table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
+def reliability(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
+    """Return how often each row of a grid is right where it is how sure, its runs pooled.
+
+    Parameters
+    ----------
+    store : runs.Store
+    grid : mapping
+        (row, ...) -> Run of CIFAR; unfinished ones are left out.
+
+    Returns
+    -------
+    DataFrame
+        ``row``, ``examples``, their mean ``confidence`` and their ``accuracy``: a line a row and a
+        bin of confidence that is not empty.
+    """
+    pooled: dict[str, np.ndarray] = {}
+    for (row, *_), run in grid.items():
+        record = store.load(run)
+        if record:
+            count, *means = np.array(record["reliability"]).T
+            pooled[row] = pooled.get(row, 0) + np.stack([count, *(count * mean for mean in means)])
+    columns = ["row", "examples", "confidence", "accuracy"]
+    lines = [
+        (row, int(count), confidence / count, accuracy / count)
+        for row, bins in pooled.items()
+        for count, confidence, accuracy in bins.T
+        if count
+    ]
+    return pd.DataFrame(lines, columns=columns)
+
+
 def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated) -> dict:
     """Metrics by criterion, curves and the rest of one run, from its series over epochs."""
     confusion = series["confusion"]

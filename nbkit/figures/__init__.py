@@ -6,7 +6,15 @@ Functions return a closed matplotlib figure: a notebook shows it by naming it la
 from nbkit.figures.comparisons import dots, rates, wall
 from nbkit.figures.masks import masks, transitions
 from nbkit.figures.moons import moons_grid, side_by_side
-from nbkit.figures.scores import confusion, gallery, learning_curves, lines, ranking, series
+from nbkit.figures.scores import (
+    confusion,
+    gallery,
+    learning_curves,
+    lines,
+    ranking,
+    reliability,
+    series,
+)
 from nbkit.figures.segmentation import pixel_rows
 from nbkit.figures.style import png, save, use_style
 from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
@@ -30,6 +38,7 @@ __all__ = [
     "pulls",
     "ranking",
     "rates",
+    "reliability",
     "save",
     "series",
     "side_by_side",

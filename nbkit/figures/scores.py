@@ -121,6 +121,35 @@ def learning_curves(curves: Mapping[str, np.ndarray], chosen: Mapping[str, int])
     return figure
 
 
+def reliability(frame: pd.DataFrame, title: str) -> Figure:
+    """Accuracy over confidence, a line a row, beside the diagonal of a calibrated network.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``row``, ``confidence`` and ``accuracy``; a line a bin.
+    title : str
+    """
+    figure, axes = grid(1, 1, (6.6, 4.4))
+    axis = axes[0, 0]
+    axis.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=":", label="calibrated")
+    for name, part in frame.groupby("row", sort=False):
+        axis.plot(
+            part["confidence"],
+            part["accuracy"],
+            marker="o",
+            markersize=3.5,
+            label=name,
+            color=COLORS.get(name),
+        )
+    if frame.empty:
+        axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
+    axis.set(xlabel="confidence (probability of the predicted class)", ylabel="share correct")
+    axis.set(title=title, xlim=(0, 1), ylim=(0, 1))
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    return figure
+
+
 def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """A confusion matrix: colours are shares of the true class, numbers are counts."""
     figure, axes = grid(1, 1, (1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))

@@ -312,23 +312,19 @@ assert (peeked["test"] >= honest - 1e-9).all(), "no honest criterion may beat th
 # hidden positives; a loss that saturates pushes every probability to 0 or 1.
 
 # %%
-calibration = tables.summary(every_last, ["row"], ["calibration_error", "auc"])
+reliable = scoring.reliability(store, extended)
+reliable = reliable[reliable["row"].isin(few)]
 figures.save(
-    figures.dots(
-        calibration["calibration_error"].loc[few, ["mean"]].rename(columns={"mean": "error"}),
-        calibration["calibration_error"].loc[few, ["std"]].rename(columns={"std": "error"}),
-        label="expected calibration error on test, last epoch (0 is right)",
-        title="Confidence against accuracy",
-        zero=True,
-    ),
+    figures.reliability(reliable, title="How often right, where it is how sure?"),
     "calibration_cifar",
 )
 
 # %% [markdown]
-# **See:** the further right, the less a probability of that network may be taken as one. A loss can
-# rank well (area under the curve, in the table) and still be far off here.
+# **See:** below the dotted line a network is surer than it should be, above it less sure. A loss
+# can rank well (area under the curve, in the table) and still be far off here.
 
 # %% tags=["nbval-check-output"]
+calibration = tables.summary(every_last, ["row"], ["calibration_error", "auc"])
 tables.save(tables.printed(calibration), "calibration_cifar")
 print(tables.caption(every, "true test labels, last epoch", command))
 tables.printed(calibration)
