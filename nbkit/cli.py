@@ -52,6 +52,13 @@ def _parser() -> argparse.ArgumentParser:
         "experiment", help="thresholds, moons, classification, cifar, transfer or segmentation"
     )
     sweep.add_argument("--preset", default="laptop", help="size of the study (default: laptop)")
+    sweep.add_argument(
+        "--only",
+        metavar="NAME",
+        help="only these runs: a part (cifar: table, figure, extended, binary, dropout; transfer: "
+        "table, rates, categories, missing, layers, worth; segmentation: single, several), or a "
+        "row (moons, classification)",
+    )
     sweep.add_argument("--workers", type=int, help="worker processes (default: one a core)")
     sweep.add_argument("--list", action="store_true", help="say what is missing, compute nothing")
     for command in (study, sweep):
@@ -119,11 +126,15 @@ def _study(args: argparse.Namespace) -> int:
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from nbkit import experiments
+    from nbkit import checks, experiments
     from nbkit.runs import Store
     from nbkit.sweep import compute
 
-    runs = list(dict.fromkeys(experiments.module(args.experiment).grid(args.preset).values()))
+    grid = experiments.module(args.experiment).grid(args.preset)
+    if args.only is not None:
+        checks.choice("only", args.only, dict.fromkeys(name for name, *_ in grid))
+        grid = {names: run for names, run in grid.items() if names[0] == args.only}
+    runs = list(dict.fromkeys(grid.values()))
     store = Store()
     if args.list:
         missing = store.missing(runs)

@@ -133,6 +133,7 @@ WRONG = {
     "sweep, device": ("sweep moons --device tpu", "device must be one of auto, cpu, cuda"),
     "sweep, workers": ("sweep moons --workers 0", "workers must be a whole number"),
     "sweep, experiment": ("sweep nonsense", "experiment must be one of thresholds, moons"),
+    "sweep, only": ("sweep moons --preset smoke --only all", "only must be one of CrossEntropy"),
     "sweep, size": ("sweep cifar --preset smoke", "preset smoke has no cifar"),
 }
 
@@ -165,6 +166,14 @@ def test_a_list_computes_nothing(sandbox, capsys):
     count = len(wanted("moons"))
     assert f"{count} runs, {count} missing" in capsys.readouterr().out
     assert finished(sandbox) == set()
+
+
+def test_only_some_runs_of_an_experiment(sandbox, capsys):
+    assert cli.main([*SWEEP, "--only", "Weighted"]) == 0
+    grid = experiments.module("moons").grid("smoke")
+    own = {run.key for names, run in grid.items() if names[0] == "Weighted"}
+    assert finished(sandbox / "results" / "moons") == own
+    assert f"{len(own)} runs: 0 found, {len(own)} computed" in capsys.readouterr().out
 
 
 def test_a_failed_run_gives_status_1_and_the_others_are_kept(sandbox, monkeypatch, capsys):

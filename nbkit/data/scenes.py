@@ -14,7 +14,7 @@ from nbkit import checks
 from nbkit.checks import VOID
 from nbkit.data.segmented import Segmented
 
-VERSION = 1  # raise it when the scenes of a seed change: it is part of the fingerprint
+VERSION = 2  # raise it when the scenes of a seed change: it is part of the fingerprint
 ONE = 256  # lengths, sines and cosines are in 256ths
 TURN = 64  # directions of a full turn
 CONTRAST = (85, 172)  # how far the two colours of a texture are apart, a channel, modulo 256
@@ -223,15 +223,15 @@ def _draw(
     other = labels == 0
     shapes[other] = rng.integers(len(SHAPES), len(SHAPES) + len(OTHERS), other.sum())
     textures[other] = rng.integers(0, len(TEXTURES), other.sum())
-    radius = rng.integers(8 * ONE, 13 * ONE, (number, 1, 1)) * size // 64
-    width = rng.integers(5 * ONE // 2, 4 * ONE, (number, 1, 1)) * size // 64
+    radius = rng.integers(11 * ONE, 17 * ONE, (number, 1, 1)) * size // 64
+    width = rng.integers(7 * ONE // 2, 5 * ONE, (number, 1, 1)) * size // 64
     centre = rng.integers(size // 8, size - size // 8, (2, number, 1, 1))
     cosine, sine = _direction(rng.integers(0, TURN, (number, 1, 1)))
     shift = rng.integers(0, 8 * ONE, (2, number, 1, 1))
     colours = rng.integers(0, 256, (number, 1, 3)).repeat(2, 1)
     colours[:, 1] = (colours[:, 1] + rng.integers(*CONTRAST, (number, 3))) % 256
 
-    reach = size * 21 // 64 + 1
+    reach = size * 28 // 64 + 1
     near = np.arange(-reach, reach + 1)
     rows, columns = centre[0] + near[:, None], centre[1] + near
     u = cosine * near[:, None] + sine * near
