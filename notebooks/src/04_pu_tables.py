@@ -313,15 +313,16 @@ assert (peeked["test"] >= honest - 1e-9).all(), "no honest criterion may beat th
 
 # %%
 reliable = scoring.reliability(store, extended)
-reliable = reliable[reliable["row"].isin(few)]
+reliable = reliable[reliable["row"].isin(few) & (reliable["examples"] >= 50)]
 figures.save(
     figures.reliability(reliable, title="How often right, where it is how sure?"),
     "calibration_cifar",
 )
 
 # %% [markdown]
-# **See:** below the dotted line a network is surer than it should be, above it less sure. A loss
-# can rank well (area under the curve, in the table) and still be far off here.
+# **See:** below the dotted line a network is surer than it should be, above it less sure. (A dot is
+# a bin of at least 50 images.) A loss can rank well (area under the curve, in the table) and still
+# be far off here.
 
 # %% tags=["nbval-check-output"]
 calibration = tables.summary(every_last, ["row"], ["calibration_error", "auc"])

@@ -116,6 +116,11 @@ def flips(verb: str, rate: float) -> tuple[np.ndarray, np.ndarray]:
     return units.masks(labels), units.masks((labels != units.unit_labels).astype(int)) == 1
 
 
+# first the images on which each verb has something to show
+struck = sum(flips(verb, rate)[1].any((1, 2)).astype(int) for verb in VERBS)
+order = order[np.argsort(-struck[order], kind="stable")]
+
+
 # %%
 def draw(rate: float, page: int):
     shown = order[3 * page : 3 * page + 3]
