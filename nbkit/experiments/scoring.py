@@ -180,19 +180,13 @@ def called_positive(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
 
 
 def reliability(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
-    """Return how often each row of a grid is right where it is how sure, its runs pooled.
-
-    Parameters
-    ----------
-    store : runs.Store
-    grid : mapping
-        (row, ...) -> Run of CIFAR; unfinished ones are left out.
+    """Return how often the rows of ``called_positive`` are right where they are how sure.
 
     Returns
     -------
     DataFrame
         ``row``, ``examples``, their mean ``confidence`` and their ``accuracy``: a line a row and a
-        bin of confidence that is not empty.
+        bin of confidence that is not empty, the runs of a row pooled.
     """
     pooled: dict[str, np.ndarray] = {}
     for (row, *_), run in grid.items():
