@@ -266,12 +266,13 @@ print(
 # Two losses of Table 3 have a way to fail that cross-entropy has not. **Exponential** charges an
 # unlabelled pixel $1 - p_0$, whose gradient is $p_0\,(1 - p_0)$: it fades where the network is
 # sure, on either side. With balanced weights and few positives the labelled pixels weigh so much
-# that the first steps drive everything to "positive", and there the unlabelled pixels no longer
+# that the first steps can drive everything to "positive", and there the unlabelled pixels no longer
 # pull. **nnPU** with the sigmoid has the same fading gradient, and with few positives nearly all of
-# its risk is the population's: the first steps drive everything to "negative". A *fade-in*, the
-# draft's remedy, begins with cross-entropy, whose gradient does not fade, and hands over within ten
-# epochs. It helps if the network has left its first answer by then. Another remedy is to weigh both
-# classes alike from the start (*imbalanced* nnPU).
+# its risk is the population's: the first steps drive everything to "negative". It is a matter of
+# the seed who gets away, so look at the runs one by one. A *fade-in*, the draft's remedy, begins
+# with cross-entropy, whose gradient does not fade, and hands over within ten epochs. It helps if
+# the network has left its first answer by then. Another remedy is to weigh both classes alike from
+# the start (*imbalanced* nnPU).
 
 # %%
 watched = ["Weighted", "Exponential", "Exponential, fade-in", "CrossEntropy"]
