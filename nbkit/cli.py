@@ -55,9 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--only",
         metavar="NAME",
-        help="only these runs: a part (cifar: table, figure, extended, binary, dropout; transfer: "
-        "table, rates, categories, missing, layers, worth; segmentation: single, several), or a "
-        "row (moons, classification)",
+        help="only one part of the experiment (as table or rates) or one row or loss of it; "
+        "a wrong NAME lists them",
     )
     sweep.add_argument("--workers", type=int, help="worker processes (default: one a core)")
     sweep.add_argument("--list", action="store_true", help="say what is missing, compute nothing")

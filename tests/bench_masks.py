@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench_cifar import Line, loop, ratio
+from bench_cifar import Line, against, alone, loop, ratio
+from fake_voc import save_list, save_mask
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as change
 
-from nbkit import annotations, data, fcn, losses, paths, train
+from nbkit import annotations, data, fcn, losses, train
 from nbkit.data import layout
 from nbkit.data.voc import PASCAL_CLASSES
 from nbkit.experiments import transfer
@@ -135,21 +134,14 @@ def pipeline() -> Iterator[Line]:
     """Augmented images and masks a second, one thread each, no network."""
     scenes = data.scenes(IMAGES, size=SIDE)
     images, masks = Images(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.masks())
-    seconds: dict[str, list[float]] = {"loader": [], "ours": []}
     with tempfile.TemporaryDirectory() as folder:
         loader = DataLoader(written(Path(folder)), batch_size=BATCH, shuffle=True)
-        for repetition in range(REPETITIONS):
-            start = time.perf_counter()
-            for _ in loader:
-                pass
-            middle = time.perf_counter()
-            images.begin_epoch(0, repetition)
-            for index in torch.randperm(IMAGES).split(BATCH):
-                images.augmented(index)
-                images.moved(index, masks)
-            seconds["loader"].append(middle - start)
-            seconds["ours"].append(time.perf_counter() - middle)
-    yield "masks: input pipeline alone / DataLoader", ratio(*seconds.values()), "5"
+
+        def draw(index: torch.Tensor) -> None:
+            images.augmented(index)
+            images.moved(index, masks)
+
+        yield "masks: input pipeline alone / DataLoader", against(loader, images, draw), "5"
 
 
 def making() -> Iterator[Line]:
@@ -188,13 +180,8 @@ def memory() -> None:
     """Print the peak of a process that reads as much as PASCAL VOC 2012 at full size and trains."""
     with tempfile.TemporaryDirectory() as folder:
         root = pascal(Path(folder) / "made")
-        code = f"import bench_masks; bench_masks.train_on_all({str(root)!r})"
-        environment = {**os.environ, "NBKIT_RUNS": folder}
-        environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), str(paths.ROOT)])
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-        )
-    print(f"masks: 2,913 photos of 512 x 512, full width: {done.stdout.strip() or done.stderr}")
+        said = alone(f"import bench_masks; bench_masks.train_on_all({str(root)!r})", folder)
+    print(f"masks: 2,913 photos of 512 x 512, full width: {said}")
 
 
 def pascal(root: Path) -> Path:
@@ -210,7 +197,7 @@ def pascal(root: Path) -> Path:
         mask = np.zeros((375, 500), dtype=np.uint8)
         mask[100:300, 100:400] = 1
         for part, ids in (("SegmentationClass", mask * kind), ("SegmentationObject", mask)):
-            Image.fromarray(ids).save(root / part / f"kind_{kind}.png")
+            save_mask(root, part, f"kind_{kind}", ids)
     for split, size in (("train", 1464), ("val", 1449)):
         # each class of the first fold is in two photos only: what is scored is not what is measured
         held = [(f"{split}_{i}", i % 5 + 1) for i in range(10)]
@@ -219,8 +206,7 @@ def pascal(root: Path) -> Path:
             for part, suffix in layout.PARTS.items():
                 source = root / part / f"kind_{kind}.{suffix}"
                 os.link(source, source.with_name(f"{name}.{suffix}"))
-        names = "".join(f"{name}\n" for name, _ in held + rest)
-        (root / "ImageSets" / "Segmentation" / f"{split}.txt").write_text(names)
+        save_list(root, split, [name for name, _ in held + rest])
     return root
 
 
