@@ -169,7 +169,9 @@ class VGG8(nn.Module):
             x = F.leaky_relu_(F.max_pool2d(second(x), 2), 0.2)
             x = self._drop(x, self.rates[block])
         x = self.hidden(x.permute(0, 2, 3, 1).flatten(1)).relu_()
-        return self.output(self._drop(x, self.rates[3]))[None]
+        x = self._drop(x, self.rates[3])
+        with torch.autocast(x.device.type, enabled=False):  # logits keep all their digits
+            return self.output(x.float())[None]
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
         return dropped(x, rate * self.training, self.generator)

@@ -23,6 +23,7 @@ from nbkit.images import Images
 STACK_LIMIT = 1
 DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
+PRECISION_ROWS = ("P+N", "Exponential")
 EVALUATION_BATCH = 500
 
 
@@ -43,8 +44,9 @@ class CifarRun(ClassificationRun):
         Labelled positives of the two-sample annotation.
     dropout : float
         Of ``models.VGG8``.
-    precision : {"fp32", "bf16"}
-        Of training and evaluation.
+    precision : {"auto", "fp32", "bf16"}
+        Of training and evaluation; ``auto`` is bf16 where the chip has it (``train.precision_on``),
+        and the result says which it was.
     """
 
     experiment: ClassVar[str] = "cifar"
@@ -57,7 +59,7 @@ class CifarRun(ClassificationRun):
     dropout: float = DROPOUT
     epochs: int = 30
     learning_rate: float = 1e-3
-    precision: str = "fp32"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,12 +163,22 @@ def dropout(preset: str) -> dict[tuple[float, int], CifarRun]:
     }
 
 
+def precision(preset: str) -> dict[tuple[str, int], CifarRun]:
+    """Return twins in fp32 of runs of the table, by (row, seed): does bf16 change a result?"""
+    return {
+        (row, seed): replace(run, precision="fp32")
+        for (row, seed), run in table(preset).items()
+        if row in PRECISION_ROWS
+    }
+
+
 PARTS = {
     "table": table,
     "figure": figure,
     "extended": extended,
     "binary": binary,
     "dropout": dropout,
+    "precision": precision,
 }
 
 
@@ -278,6 +290,7 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     final = probabilities(trained.model, test, run.precision)
     (result,) = results(trained, final)
     if isinstance(result, dict):
+        result["precision"] = train.precision_on(device, run.precision)
         predicted = final[0].argmax(-1)
         correct = predicted == trained.split.test_labels
         result["reliability"] = metrics.reliability(final[0].max(-1), correct)
