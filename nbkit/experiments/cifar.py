@@ -23,7 +23,7 @@ from nbkit.images import Images
 STACK_LIMIT = 1
 DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
-PRECISION_ROWS = ("P+N", "Exponential")
+PRECISION_ROWS = ("P+N", "Complete", "Exponential")
 EVALUATION_BATCH = 500
 
 
@@ -165,10 +165,11 @@ def dropout(preset: str) -> dict[tuple[float, int], CifarRun]:
 
 def precision(preset: str) -> dict[tuple[str, int], CifarRun]:
     """Return twins in fp32 of runs of the table, by (row, seed): does bf16 change a result?"""
+    drawn = table(preset)
     return {
-        (row, seed): replace(run, precision="fp32")
-        for (row, seed), run in table(preset).items()
-        if row in PRECISION_ROWS
+        (row, seed): replace(drawn[row, seed], precision="fp32")
+        for row in PRECISION_ROWS
+        for seed in dict.fromkeys(seed for _, seed in drawn)
     }
 
 

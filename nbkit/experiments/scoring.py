@@ -143,14 +143,16 @@ def frame(store: Store, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.D
     -------
     DataFrame
         One row a run and criterion, in the order of the grid: the names, ``key``, ``criterion``,
-        ``device`` ("" if the run has no result), and the scores, NaN where there is none.
+        ``device`` (with the precision if that is known, as "cpu bf16"; "" if the run has no
+        result), and the scores, NaN where there is none.
     """
     rows = []
     for parts, run in grid.items():
         record = store.load(run) or {"metrics": {}, "provenance": {"device": ""}}
+        device = f"{record['provenance']['device']} {record.get('precision', '')}".strip()
         for criterion in CRITERIA:
             own = dict(zip(names, parts, strict=True)) | {"key": run.key, "criterion": criterion}
-            rows.append(own | record["provenance"] | record["metrics"].get(criterion, {}))
+            rows.append(own | {"device": device} | record["metrics"].get(criterion, {}))
     columns = [*names, "key", "criterion", "device", *MACRO, *DETECTION, *FINAL]
     return pd.DataFrame(rows, columns=columns)
 

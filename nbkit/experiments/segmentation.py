@@ -109,16 +109,21 @@ def single(preset: str) -> dict[tuple[str, int], SegmentationRun]:
 def several(preset: str) -> dict[tuple[str, str, int], SegmentationRun]:
     """Return the runs of what people really have by (case, row, seed).
 
-    ``several``: foreground, several instances an image; ``categories``: the same with K
-    categories; ``hard``: foreground, and the small instances and those at the border are missing.
+    ``several``: foreground, several instances an image; ``categories``: K categories, on the data
+    set that the preset names for them; ``hard``: as ``several``, and the small instances and those
+    at the border are missing.
     """
     size = runs.sizes(preset, "segmentation")
-    cases = {"several": {}, "categories": {"target": "categories"}, "hard": {"hard": True}}
+    cases = {
+        "several": (size["several"], {}),
+        "categories": (size["categories"], {"target": "categories"}),
+        "hard": (size["several"], {"hard": True}),
+    }
     rows = {name: ROWS[name] for name in size["several_rows"]}
     return {
         (case, *key): replace(run, **changes)
-        for case, changes in cases.items()
-        for key, run in _case(size, size["several"], rows, size["several_seeds"]).items()
+        for case, (data, changes) in cases.items()
+        for key, run in _case(size, data, rows, size["several_seeds"]).items()
     }
 
 

@@ -445,6 +445,56 @@ tables.published("vehicles").astype(object).fillna("–")
 # **See:** compare gaps to "Complete", not accuracies: published rows differ in network, in the
 # number of labels, and in how the epoch was chosen.
 
+# %% [markdown]
+# ## 4.13 Does the arithmetic change a result?
+#
+# A chip with bf16, numbers of 8 significant bits instead of 24, trains VGG8 half as fast again, and
+# the runs take it where it exists (`cpu bf16` in a caption). Weights, losses and logits stay in
+# fp32. That is allowed only if it changes no result, so some rows are trained twice, alike but for
+# the precision. A difference between twins matters if it is not small against the spread over
+# seeds.
+
+# %% tags=["nbval-check-output"]
+twins = scoring.frame(store, cifar.precision(size), ("row", "seed"))
+fast = table[table["device"].str.endswith("bf16") & table["row"].isin(cifar.PRECISION_ROWS)]
+pairs = pd.concat([twins.assign(precision="fp32"), fast.assign(precision="bf16")])
+pairs = pairs[pairs["criterion"] == "last"]
+compared = {}
+for row, own in pairs.groupby("row", sort=False):
+    wide = own.pivot(index="seed", columns="precision", values="accuracy")
+    wide = wide.reindex(columns=["fp32", "bf16"]).dropna()
+    mean, low, high, _ = statistics.interval(wide["bf16"] - wide["fp32"])
+    compared[row] = {"mean difference": mean, "low": low, "high": high}
+    compared[row] |= {"deviation over seeds": wide["fp32"].std(), "pairs": len(wide)}
+compared = pd.DataFrame.from_dict(compared, orient="index").rename_axis("row")
+tables.save(compared.round(4), "precision_cifar")
+print(tables.caption(twins, "fp32 twins; accuracy of bf16 minus that of fp32", command))
+compared.round(4).astype(object).fillna("–")
+
+# %%
+twin = pairs.assign(run=pairs["row"] + ", seed " + pairs["seed"].astype(str))
+twin = twin.pivot(index="run", columns="precision", values="accuracy")
+twin = twin.reindex(columns=["fp32", "bf16"]).dropna()
+figures.save(
+    figures.dots(twin, label="test accuracy, last epoch", title="Twins in fp32 and bf16"),
+    "precision_cifar",
+)
+
+# %% [markdown]
+# **See:** whether the two markers of a line lie closer together than the lines of a row lie apart.
+
+# %% tags=["nbval-check-output"]
+for row, line in compared.iterrows():
+    if line["pairs"] < 2:
+        print(f"{row}: {line['pairs']:.0f} pair(s), too few to tell.")
+        continue
+    within = abs(line["mean difference"]) <= line["deviation over seeds"]
+    print(
+        f"{row}: bf16 is {line['mean difference']:+.4f} from fp32, {line['pairs']:.0f} pairs: "
+        f"{'within' if within else 'MORE THAN'} the deviation over seeds, "
+        f"{line['deviation over seeds']:.4f}."
+    )
+
 # %% [markdown] tags=["exercises"]
 # ## Exercises
 #
