@@ -222,7 +222,7 @@ def _check_device() -> list[Line]:
         card = torch.cuda.get_device_properties(0)
         memory = f"{card.total_memory / 2**30:.0f} GiB"
         return [(True, "device", f"{card.name}, {memory}, bf16 {torch.cuda.is_bf16_supported()}")]
-    from nbkit.train import has_bf16
+    from nbkit.precision import has_bf16
 
     flags = torch.backends.cpu.get_cpu_capability()
     precision = "bf16" if has_bf16("cpu") else "fp32 (no bf16 on this chip)"

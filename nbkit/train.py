@@ -21,8 +21,7 @@ from nbkit.images import Images
 from nbkit.losses import Loss, SquaredError
 from nbkit.losses.base import check_priors, over_networks
 from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
-
-PRECISIONS = ("auto", "fp32", "bf16")
+from nbkit.precision import autocast
 
 
 class TrainingError(RuntimeError):
@@ -85,7 +84,7 @@ def fit(
     schedule : {"constant", "one_cycle"}
         ``one_cycle`` rises linearly over the first 30 % of the steps and falls as a cosine to 0.
     precision : {"fp32", "bf16", "auto"}
-        Of the network's arithmetic, see ``precision_on``; weights and loss are always float32.
+        Of the network's arithmetic, see ``precision``; weights and loss are always float32.
     weight_ratio : (S,) tensor, optional
         Class weight ratio w_U / w_P of each network; the loss's own by default.
     priors : (N,) tensor, optional
@@ -150,43 +149,6 @@ def fit(
         _save(checkpoint, model, parameters, optimizer, history)
     model.eval()
     return history
-
-
-def autocast(device: torch.device | str, precision: str) -> torch.autocast:
-    """Return the context in which a network computes in a precision, see ``precision_on``."""
-    enabled = precision_on(device, precision) == "bf16"
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=enabled)
-
-
-def precision_on(device: torch.device | str, precision: str) -> str:
-    """Return ``fp32`` or ``bf16``: what a precision means on a device.
-
-    Parameters
-    ----------
-    device : torch.device or str
-    precision : {"auto", "fp32", "bf16"}
-        ``auto`` is bf16 where the chip computes in it, and fp32 elsewhere.
-
-    Raises
-    ------
-    ValueError
-        For an unknown precision, or bf16 on a chip that only emulates it, which is slower.
-    """
-    kind = torch.device(device).type
-    checks.choice("precision", precision, PRECISIONS)
-    if precision == "bf16" and not has_bf16(kind):
-        raise ValueError(f"this {kind} has no bf16 arithmetic; use precision='fp32'")
-    return "bf16" if precision != "fp32" and has_bf16(kind) else "fp32"
-
-
-@functools.cache
-def has_bf16(device: str) -> bool:
-    """Whether a device, ``cpu`` or ``cuda``, computes in bf16 rather than emulating it."""
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    flags = Path("/proc/cpuinfo")
-    text = flags.read_text() if flags.exists() else ""
-    return "avx512_bf16" in text or "amx_bf16" in text
 
 
 def _check_data(

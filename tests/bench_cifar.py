@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import VisionDataset
 
-from nbkit import data, losses, models, paths, train
+from nbkit import data, losses, models, paths, precision, train
 from nbkit.data import cache
 from nbkit.experiments import cifar
 from nbkit.images import MEAN, STD, Images
@@ -114,7 +114,7 @@ def together(pool: ProcessPoolExecutor, workers: int, precision: str) -> float:
 def training() -> Iterator[Line]:
     """Images a second of the machine: several runs at once, one with all cores, and the loop."""
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
-    kinds = ["fp32", *(["bf16"] if train.has_bf16("cpu") else [])]
+    kinds = ["fp32", *(["bf16"] if precision.has_bf16("cpu") else [])]
     options = {"batch_size": BATCH, "shuffle": True, "num_workers": 2, "persistent_workers": True}
     loader = DataLoader(Photographs(IMAGES), **options)
     rates: dict[str, list[float]] = {"loop": [], "alone": [], **{kind: [] for kind in kinds}}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbkit import data, losses, models, paths, runs, sweep, train
+from nbkit import data, losses, models, paths, precision, runs, sweep, train
 from nbkit.checks import VOID
 from nbkit.data.cifar import near_positive
 from nbkit.experiments import cifar, classification, scoring
@@ -151,6 +151,24 @@ def test_losses_that_mix_examples_train_on_images(run):
     assert np.isfinite(result["curves"]["loss"]).all()
 
 
+def test_forward_with_an_estimated_share_is_trained_after_its_estimator(tmp_path):
+    run = CifarRun(**SHORT, loss=classification.ESTIMATED, learning_rate=3e-3)
+    checkpoint = tmp_path / "run.pt"
+    trained = cifar.fit(run, checkpoint=checkpoint)
+    estimating = cifar.fit(dataclasses.replace(run, loss="cross_entropy"))
+    annotated = estimating.annotated[0]
+    held = Images(
+        torch.from_numpy(
+            estimating.split.train_inputs[annotated.held_out & (annotated.observed > 0)]
+        )
+    )
+    share = (1 - cifar.probabilities(estimating.model, held, "auto")[0, :, 0]).mean()
+    assert trained.loss.kept == pytest.approx(share, abs=1e-4)
+    alone = cifar.fit(dataclasses.replace(run, loss=f"forward(kept={trained.loss.kept})"))
+    assert torch.equal(weights(trained), weights(alone))
+    assert list(tmp_path.glob("*.pt")) == [checkpoint]  # the estimator's is gone
+
+
 def test_scores_without_near_positives_leave_them_out():
     split = data.cifar(200)
     predicted = np.random.default_rng(0).integers(0, 11, len(split.test_labels))
@@ -165,17 +183,28 @@ def test_scores_without_near_positives_leave_them_out():
 
 
 def test_bf16_is_refused_where_it_is_only_emulated(monkeypatch):
-    monkeypatch.setattr(train, "has_bf16", lambda device: False)
+    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
     with pytest.raises(ValueError, match="precision='fp32'"):
         cifar.fit(CifarRun(**SHORT, precision="bf16"))
 
 
+@pytest.mark.parametrize("has", [False, True])
+def test_a_run_takes_bf16_where_it_is_there_and_says_so(monkeypatch, has):
+    monkeypatch.setattr(precision, "has_bf16", lambda device: has)
+    kind = ("fp32", "bf16")[has]
+    runs = [CifarRun(**SHORT, precision=asked) for asked in ("auto", kind)]
+    automatic, chosen = (cifar.compute([run], "cpu")[0] for run in runs)
+    assert automatic["precision"] == chosen["precision"] == kind
+    assert automatic["curves"]["loss"] == chosen["curves"]["loss"]
+    assert runs[0].key != runs[1].key
+
+
 def test_bf16_keeps_the_weights_in_float32_and_close(monkeypatch):
-    monkeypatch.setattr(train, "has_bf16", lambda device: True)
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
     images = Images(torch.from_numpy(data.vehicles().train_inputs[:16]))
     targets = torch.arange(16)[None] % 2
     ends = []
-    for precision in train.PRECISIONS:
+    for kind in ("fp32", "bf16"):
         model = models.VGG8(2, [0])
         train.fit(
             model,
@@ -185,7 +214,7 @@ def test_bf16_keeps_the_weights_in_float32_and_close(monkeypatch):
             epochs=1,
             batch_size=8,
             learning_rate=1e-3,
-            precision=precision,
+            precision=kind,
         )
         ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert ends[1].dtype == torch.float32
@@ -199,6 +228,8 @@ def test_the_table_has_the_draft_s_rows_and_the_figure_shares_its_runs():
     assert figure["CrossEntropy", 1.0, 0].key == table["Complete", 0].key
     assert table["DropoutReg", 0].dropout > table["CrossEntropy", 0].dropout == 0.5
     assert list(cifar.grid("small"))[: len(table)] == [("table", *name) for name in table]
+    for name, twin in cifar.precision("small").items():
+        assert dataclasses.replace(twin, precision="auto") == table[name]
 
 
 def test_runs_are_found_without_their_images(monkeypatch, tmp_path):

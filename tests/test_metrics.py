@@ -197,3 +197,17 @@ def test_pu_auc_ranks_as_auc_of_labelled_against_unlabelled(rng):
     for prior in (0.3, 0.5, 0.7):
         estimate = metrics.pu_auc(scores, pairs, prior)
         assert np.sign(estimate[0] - estimate[1]) == np.sign(plain[0] - plain[1])
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.8])
+def test_the_share_of_labels_is_found_by_a_perfect_network(kept, rng):
+    """Exact without overlap; with overlap c times the mean posterior of the positives."""
+    true = rng.random(20_000) < 0.4
+    labelled = true & (rng.random(true.size) < kept)
+    observed = np.where(rng.random(true.size) < 0.1, 255, labelled)
+    posterior = np.where(true, rng.choice([0.6, 1.0], true.size), 0.0)
+    networks = kept * np.stack([true, posterior])
+    expected = [kept, kept * posterior[true].mean()]
+    np.testing.assert_allclose(metrics.labelled_share(networks, observed), expected, atol=0.01)
+    with pytest.raises(ValueError, match="labelled positives"):
+        metrics.labelled_share(networks, np.zeros_like(observed))

@@ -19,7 +19,7 @@ LAYERS = [
     {"noise"},
     {"annotations"},
     {"losses"},
-    {"images", "models", "optim"},
+    {"images", "models", "optim", "precision"},
     {"batches", "fcn"},
     {"train"},
     {"metrics"},

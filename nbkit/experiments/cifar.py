@@ -19,6 +19,7 @@ from nbkit.experiments import classification
 from nbkit.experiments.classification import DRAFT_ROWS, ClassificationRun, Row
 from nbkit.experiments.scoring import Annotated, Trained, results, scores
 from nbkit.images import Images
+from nbkit.precision import PRECISIONS, autocast, precision_on
 
 STACK_LIMIT = 1
 DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
@@ -45,8 +46,8 @@ class CifarRun(ClassificationRun):
     dropout : float
         Of ``models.VGG8``.
     precision : {"auto", "fp32", "bf16"}
-        Of training and evaluation; ``auto`` is bf16 where the chip has it (``train.precision_on``),
-        and the result says which it was.
+        Of training and evaluation; ``auto`` is bf16 where the chip has it, and the result says
+        which it was.
     """
 
     experiment: ClassVar[str] = "cifar"
@@ -64,7 +65,7 @@ class CifarRun(ClassificationRun):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.count("images", self.images, least=0)
-        checks.choice("precision", self.precision, train.PRECISIONS)
+        checks.choice("precision", self.precision, PRECISIONS)
         if (self.annotation == "two-sample") != (self.labelled > 0):
             raise ValueError(
                 f"the two-sample annotation, and only that, needs labelled positives; got "
@@ -231,6 +232,13 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
 
 def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> Trained:
     """Train a run, scoring every epoch; with a checkpoint it goes on where it was interrupted."""
+    if run.loss == classification.ESTIMATED:
+        before = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-estimator")
+        run = classification.told(run, fit(classification.estimator(run), device, before))
+        trained = fit(run, device, checkpoint)
+        if before:
+            before.unlink(missing_ok=True)
+        return trained
     split = load(run)
     chosen, annotated = annotate(run, split.train_labels)
     true, observed, held = split.train_labels[chosen], annotated.observed, annotated.held_out
@@ -277,7 +285,7 @@ def probabilities(model: models.VGG8, images: Images, precision: str = "fp32") -
     """Return the class probabilities of images as they are, (1, N, C) float64."""
     parts = []
     for start in range(0, len(images), EVALUATION_BATCH):
-        with train.autocast(images.device, precision):
+        with autocast(images.device, precision):
             logits = model(images.plain(slice(start, start + EVALUATION_BATCH))[None])
         parts.append(logits.double().softmax(-1))
     return torch.cat(parts, 1).cpu().numpy()
@@ -291,7 +299,9 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     final = probabilities(trained.model, test, run.precision)
     (result,) = results(trained, final)
     if isinstance(result, dict):
-        result["precision"] = train.precision_on(device, run.precision)
+        result["precision"] = precision_on(device, run.precision)
+        if run.loss == classification.ESTIMATED:
+            result["kept"] = trained.loss.kept
         predicted = final[0].argmax(-1)
         correct = predicted == trained.split.test_labels
         result["reliability"] = metrics.reliability(final[0].max(-1), correct)

@@ -17,6 +17,8 @@ from nbkit.experiments.scoring import Annotated, Trained, results, scores
 
 HELD_OUT = 0.1
 STACK_LIMIT = 50  # networks trained at once
+# forward correction that is not told the share of labels: trained after a network that estimates it
+ESTIMATED = "forward(kept='estimated')"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class ClassificationRun(runs.Run):
         In (0, 1].
     loss : str
         Name, or name(key=value, ...), as in ``losses.parse``; ``kept``, ``prior`` and
-        ``num_classes`` are the true ones unless the text says otherwise.
+        ``num_classes`` are the true ones unless the text says otherwise. Or ``ESTIMATED``.
     weight_ratio : float
         w_U / w_P, for the separable losses.
     fade_in : bool
@@ -78,7 +80,7 @@ class ClassificationRun(runs.Run):
         return load(self.dataset).fingerprint
 
     def stack(self) -> tuple:
-        free = ("annotation", "weight_ratio", "seed")
+        free = () if self.loss == ESTIMATED else ("annotation", "weight_ratio", "seed")
         return tuple(value for name, value in self.parameters.items() if name not in free)
 
 
@@ -147,6 +149,7 @@ def rows(
         "GCE": Row(loss="gce", weight_ratio=balanced),
         "SymmetricCE": Row(loss="symmetric_ce", weight_ratio=balanced),
         "Forward": Row(loss="forward"),
+        "Forward, estimated": Row(loss=ESTIMATED),
         "Backward": Row(loss="backward"),
         "NoiseLayer": Row(loss="noise_layer"),
         "uPU": Row(loss="upu"),
@@ -222,8 +225,21 @@ def hold_out(seed: int, size: int) -> np.ndarray:
     return held_out
 
 
+def estimator(run: ClassificationRun) -> ClassificationRun:
+    """Return the run whose network estimates the share of labels for an ``ESTIMATED`` one."""
+    return replace(run, loss="cross_entropy", weight_ratio=1.0, fade_in=False)
+
+
+def told(run: ClassificationRun, estimating: Trained) -> ClassificationRun:
+    """Return an ``ESTIMATED`` run with the share that the trained estimator found."""
+    share = float(estimating.history.epochs[-1]["labelled_share"][0])
+    return replace(run, loss=f"forward(kept={share:.4f})")
+
+
 def fit(stack: list[ClassificationRun], device: str = "cpu") -> Trained:
     """Train runs that share ``stack()`` as one stack, scoring every epoch."""
+    if stack[0].loss == ESTIMATED:  # alone in its stack
+        stack = [told(stack[0], fit([estimator(stack[0])], device))]
     first, split = stack[0], load(stack[0].dataset)
     classes, true = len(split.classes), split.train_labels
     annotated = [annotate(run, true) for run in stack]
@@ -273,4 +289,7 @@ def test_probabilities(trained: Trained) -> np.ndarray:
 def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exception]:
     """Train a stack and score it under every selection criterion; see ``experiments.compute``."""
     trained = fit(stack, device)
-    return results(trained, test_probabilities(trained))
+    outcomes = results(trained, test_probabilities(trained))
+    if stack[0].loss == ESTIMATED and isinstance(outcomes[0], dict):
+        outcomes[0]["kept"] = trained.loss.kept
+    return outcomes

@@ -90,7 +90,8 @@ def scores(
     -------
     dict of (S, ...) tensors
         ``confusion`` on the test examples; ``oracle``, accuracy on the true labels of the held-out
-        sample; ``proxy_accuracy`` and ``pu_auc``, which know its observed labels only.
+        sample; ``proxy_accuracy``, ``pu_auc`` and ``labelled_share``, which know its observed
+        labels only.
     """
     guess = selection.argmax(-1)
     sample = observed == 0 if setting == "two_sample" else np.full(observed.shape, True)
@@ -101,6 +102,7 @@ def scores(
         "oracle": ((guess == true) & sample).sum(-1) / sample.sum(-1),
         "proxy_accuracy": metrics.proxy_accuracy(guess, observed, split.prior, setting=setting),
         "pu_auc": _pu_auc(selection, observed, split.prior, setting),
+        "labelled_share": metrics.labelled_share(1 - selection[..., 0], observed),
     }
     return {name: torch.as_tensor(value) for name, value in values.items()}
 

@@ -267,6 +267,33 @@ def pu_auc(
     return (measured - hidden / 2) / (1 - hidden)
 
 
+def labelled_share(probability: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """Estimate c, the share of positives that keep their label, from PU labels alone.
+
+    The mean P(labelled | x) of labelled positives that the network was not trained on: exact where
+    the classes do not overlap, too small where they do. (Elkan and Noto 2008, estimator e1.)
+
+    Parameters
+    ----------
+    probability : (..., N) float array
+        1 - p_0 of a network that was trained to tell labelled from unlabelled.
+    observed : (..., N) integer array, broadcast against ``probability``
+        PU labels: 1..K labelled, 0 unlabelled, 255 void.
+
+    Returns
+    -------
+    (...) array
+
+    Raises
+    ------
+    ValueError
+        If there is no labelled positive.
+    """
+    probability, observed = _paired("probability", _scores(probability), "observed", observed)
+    labelled, _ = _samples(observed, "one_sample")
+    return (probability * labelled).sum(-1) / labelled.sum(-1)
+
+
 def _samples(observed: np.ndarray, setting: str) -> tuple[np.ndarray, np.ndarray]:
     checks.choice("setting", setting, SETTINGS)
     if observed.dtype.kind not in "iu" or (observed < 0).any():
