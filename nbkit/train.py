@@ -23,6 +23,8 @@ from nbkit.losses.base import check_priors, over_networks
 from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
 from nbkit.precision import autocast
 
+LABELS = (torch.int64, torch.uint8, torch.int16)  # int16: more classes than a byte can name
+
 
 class TrainingError(RuntimeError):
     """Training stopped: a loss that is not finite, or a checkpoint of another run."""
@@ -74,7 +76,7 @@ def fit(
     inputs : (N, F) or (S, N, F) float tensor, or Images
         Shared by all networks, or each network's own. Images are for one network alone, which sees
         them augmented.
-    targets : (S, N) int64 tensor; with Images also (1, N, K) or (1, N, H, W), uint8 or int64
+    targets : (S, N) int64 tensor; with Images also (1, N, K) or (1, N, H, W), any of ``LABELS``
         Observed labels, 255 for void: of examples, of K things each, or of pixels, whose masks move
         with their images. The loss sees every pixel of a batch as an example. None for a network
         that reconstructs its inputs, with the loss SquaredError.
@@ -184,7 +186,7 @@ def _check_images(networks: int, images: Images, targets: Tensor | None, loss: L
     if (targets is None) != isinstance(loss, SquaredError):
         raise ValueError("a network that reconstructs its inputs has no targets, and SquaredError")
     if targets is not None:
-        _check_targets(networks, targets, (2, 3, 4), (torch.int64, torch.uint8))
+        _check_targets(networks, targets, (2, 3, 4), LABELS)
     if networks != 1 or (targets is not None and targets.shape[1] != size):
         raise ValueError(
             f"{size} images for {networks} network(s) and targets {_kind(targets)}: images are "
@@ -209,7 +211,7 @@ def _check_targets(networks: int, targets: Tensor | None, axes: tuple, kinds: tu
         or targets.shape[0] != networks
         or targets.dtype not in kinds
     ):
-        more = " or, with Images, uint8 or int64 masks (1, N, H, W)" if 4 in axes else ""
+        more = " or, with Images, uint8, int16 or int64 masks (1, N, H, W)" if 4 in axes else ""
         raise ValueError(
             f"targets must be int64 of shape ({networks}, N){more}, got {_kind(targets)}"
         )

@@ -166,6 +166,17 @@ def test_masks_are_learnt(pixels):
     assert right.float().mean() > 0.85
 
 
+def test_masks_of_more_classes_than_a_byte_names_are_learnt(pixels):
+    masks = drawn((1, 6, 32, 32), 300).to(torch.int16)
+    masks[masks == 255], masks[:, :, :, :5] = 0, 255
+    ends = []
+    for given in (masks, masks.long()):
+        model = FCN(300, [0], trunk=TINY)
+        fitted(model, pixels, given)
+        ends.append(weights(model))
+    torch.testing.assert_close(*ends, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("name", [n for n in losses.names() if n not in ("vpu", "dist_pu")])
 def test_a_loss_of_pixels_is_that_of_as_many_examples(name, masks):
     """Binary segmentation is classification of the flattened pixels."""
@@ -325,7 +336,10 @@ def test_mixing_pixels_is_refused_with_the_way_out(name, pixels, masks):
         (lambda m: m[:, :, :16], r"masks are \(16, 32\) where images are \(32, 32\)"),
         (lambda m: m + 2, r"targets must be in 0\.\.1 or 255"),
         (lambda m: torch.zeros_like(m), "no labelled positive"),
-        (lambda m: m.float(), r"targets must be int64 .*uint8 or int64 masks.*got torch.float32"),
+        (
+            lambda m: m.float(),
+            r"targets must be int64 .*uint8, int16 or int64 masks.*got torch.float32",
+        ),
         (lambda m: m.repeat(2, 1, 1, 1), "targets must be int64"),
         (lambda m: None, "SquaredError"),
     ],
