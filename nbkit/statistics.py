@@ -1,5 +1,7 @@
 """Differences between rows, seed by seed, with confidence intervals and Holm's correction."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -182,6 +184,32 @@ def told(table: pd.DataFrame, value: str, reference: str) -> list[str]:
             f"{row['verdict']}."
         )
     return sentences
+
+
+def levelled(frame: pd.DataFrame, *, value: str, group: str, by: Sequence[str]) -> pd.DataFrame:
+    """Take the differences between groups, such as folds, out of a score.
+
+    Every group is shifted to the mean of all, over the settings that each of them has, so that the
+    spread left in a setting is not that of the groups' difficulty. (D. Cousineau 2005, "Confidence
+    intervals in within-subject designs".)
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a run; NaN where a run is not finished.
+    value, group : str
+        Columns.
+    by : sequence of str
+        Columns that name a setting.
+
+    Returns
+    -------
+    DataFrame
+        The frame with ``value`` shifted; as it was where no setting is there in every group.
+    """
+    means = frame.pivot_table(index=list(by), columns=group, values=value).dropna()
+    shift = (means.mean() - means.mean().mean()).reindex(frame[group].unique()).fillna(0)
+    return frame.assign(**{value: frame[value] - frame[group].map(shift)})
 
 
 def crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:

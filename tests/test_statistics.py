@@ -107,3 +107,22 @@ def test_two_results_of_one_row_and_seed_are_refused():
     frame = pd.concat([scores(), scores().head(1)])
     with pytest.raises(ValueError, match="duplicate"):
         statistics.paired(frame, by="row", value="accuracy", reference="A")
+
+
+def test_levelling_takes_the_folds_out_and_nothing_else(rng):
+    settings = pd.MultiIndex.from_product(
+        [["A", "B", "C"], [1, 2], range(4)], names=["row", "fold", "seed"]
+    )
+    effect = settings.get_level_values("row").map({"A": 0.5, "B": 0.3, "C": 0.1})
+    fold = settings.get_level_values("fold").map({1: -0.2, 2: 0.2})
+    frame = settings.to_frame(index=False).assign(f1=effect + fold + rng.normal(0, 0.01, 24))
+    level = statistics.levelled(frame, value="f1", group="fold", by=["row"])
+    before, after = (one.groupby("row")["f1"].agg(["mean", "std"]) for one in (frame, level))
+    np.testing.assert_allclose(after["mean"], before["mean"])
+    assert (before["std"] > 0.15).all()
+    assert (after["std"] < 0.02).all()
+    unfinished = frame.assign(f1=frame["f1"].where((frame["row"] != "C") | (frame["fold"] == 1)))
+    partly = statistics.levelled(unfinished, value="f1", group="fold", by=["row"])
+    assert partly.groupby(["row", "fold"])["f1"].mean()["C", 1] == pytest.approx(0.1, abs=0.02)
+    nothing = statistics.levelled(frame.assign(f1=np.nan), value="f1", group="fold", by=["row"])
+    assert nothing["f1"].isna().all()

@@ -38,13 +38,13 @@ def lines(
         Name -> height of a dotted line to compare with, in a figure without panels.
     """
     if panel is None:
-        figure, axes = grid(1, 1, (7.0, 4.0))
+        figure, axes = grid(1, 1, (8.6, 4.0))
         _lines(axes[0, 0], frame, x, y, by)
         for style, (name, level) in zip(("--", ":", "-."), (levels or {}).items(), strict=False):
             options = {"color": "#777777", "linewidth": 1.3, "linestyle": style}
             axes[0, 0].axhline(level, label=name, **options)
         axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
-        axes[0, 0].legend(title=None)
+        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
         return figure
     parts = dict(list(frame.groupby(panel, sort=False)))
     figure, axes = grid(1, len(parts), (4.6 * len(parts), 4.6), sharex=True, sharey=True)
