@@ -88,6 +88,7 @@ def made_up(run, categories=100):
         "called_positive": rates,
         "reliability": [[20 * i, (i + 0.5) / 15, draw.random() * (i > 0)] for i in range(15)],
         "provenance": {"device": "fake"},
+        "precision": "fp32" if run.precision == "fp32" else "bf16",
     }
 
 

@@ -38,7 +38,7 @@ from nbkit import (
 )
 from nbkit.exercises import label_noise
 from nbkit.exercises import segmentation as on_masks
-from nbkit.experiments import cifar, classification, moons, segmentation, single
+from nbkit.experiments import cifar, classification, moons, scoring, segmentation, single
 from nbkit.notebooks import NotebookError
 from nbkit.runs import Store
 
@@ -290,7 +290,7 @@ def test_an_executed_notebook_has_no_sliders(smoke):
 
 def started(grid: dict) -> list:
     """Runs of photographs as a sweep leaves them in the middle: three seeds, two, one, none."""
-    seeds = {"table": 3, "figure": 1, "extended": 1, "binary": 0, "dropout": 0}
+    seeds = {"table": 3, "figure": 1, "extended": 1, "binary": 0, "dropout": 0, "precision": 2}
     short = {("table", "DropoutReg", 2), ("table", "Weighted", 2), ("extended", "Dist-PU", 0)}
     return [
         run
@@ -301,7 +301,8 @@ def started(grid: dict) -> list:
 
 @pytest.mark.xdist_group("photographs")
 def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, committed_results):
-    shutil.copytree(committed_results, tmp_path / "results")
+    ignored = shutil.ignore_patterns("cifar")  # all of its results are made up here
+    shutil.copytree(committed_results, tmp_path / "results", ignore=ignored)
     grid = cifar.grid("small")
     fake_cifar.write_results(Store(tmp_path / "results"), started(grid))
     before = sorted((tmp_path / "results").rglob("*"))
@@ -324,6 +325,17 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     assert paired.loc["VPU", "interval"] == "–"
     assert (tables["vehicles_cifar"]["n"] == 0).all()
     assert len(tables["table2_cifar_finished"]) == 7
+    assert set(tables["table2_cifar_finished"]["device"]) == {"fake bf16"}
+    twins = tables["precision_cifar"].set_index("row")
+    assert (twins["pairs"] == 2).all()
+    slow, fast = (
+        scoring.frame(Store(tmp_path / "results"), part, ("row", "seed"))
+        .query("criterion == 'last'")
+        .set_index(["row", "seed"])["accuracy"]
+        for part in (cifar.precision("small"), cifar.table("small"))
+    )
+    gap = (fast - slow).dropna().groupby("row").mean()
+    assert twins["mean difference"].to_dict() == pytest.approx(gap.to_dict(), abs=1e-4)
 
 
 @pytest.mark.xdist_group("smoke 07_pu_segmentation")

@@ -230,8 +230,9 @@ curve
 #
 # Rows that a reader of today would ask for. The threshold calculus of notebook 01 says that
 # balanced Exponential calls too much positive: its Bayes ratio at one half is 2/3, the balanced one
-# 1/3. Forward and Backward are told the rate of missing labels; the PU risks, uPU to Dist-PU, are
-# told the prior (VPU for its category term alone); the others know neither.
+# 1/3. Forward and Backward are told the rate of missing labels, which *Forward, estimated* has from
+# a first network (Elkan and Noto 2008); the PU risks, uPU to Dist-PU, are told the prior (VPU for
+# its category term alone); the others know neither.
 
 # %%
 extended = {**cifar.table(size), **cifar.extended(size)}
@@ -573,5 +574,6 @@ exercises.enough_seeds(answer, scores["Weighted"] - scores["BootstrapHard"], 0.0
 # > Compare rows seed by seed, correct for the number of comparisons, and ask what the choice of the
 # > epoch has added.
 #
-# **References.** J. Ju, draft, Table 2 and Figure 5; S. Holm 1979; Kiryo et al. 2017; Chen et al.
-# 2020 (Self-PU); Chen et al. 2020 (VPU); Zhao et al. 2022 (Dist-PU); Guo et al. 2017.
+# **References.** J. Ju, draft, Table 2 and Figure 5; S. Holm 1979; Elkan and Noto 2008; Kiryo et
+# al. 2017; Guo et al. 2017; Chen et al. 2020 (Self-PU); Chen et al. 2020 (VPU); Zhao et al. 2022
+# (Dist-PU).
