@@ -46,7 +46,7 @@ def test_a_frame_holds_what_the_store_holds(store):
                 assert frame.loc[(row, 1, criterion), "f1"] == metrics["f1"]
         else:
             assert record is None
-    assert set(frame["device"]) == {"fake"}
+    assert set(frame["device"]) == {"fake bf16"}
 
 
 def test_one_run_has_no_deviation(store):
@@ -61,7 +61,7 @@ def test_one_run_has_no_deviation(store):
 def test_a_caption_counts_the_runs(store, seeds):
     finish(store, lambda row, seed: seed < seeds)
     text = tables.caption(table(store), "last epoch", "nbkit sweep cifar")
-    device = "fake" if seeds else "nothing trained yet"
+    device = "fake bf16" if seeds else "nothing trained yet"
     assert text == f"{7 * seeds} of 35 runs finished; last epoch; {device}; `nbkit sweep cifar`"
 
 
