@@ -21,7 +21,7 @@ from nbkit.images import Images
 from nbkit.losses import Loss, SquaredError
 from nbkit.losses.base import check_priors, over_networks
 from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
-from nbkit.precision import autocast
+from nbkit.precision import autocast, precision_on
 
 LABELS = (torch.int64, torch.uint8, torch.int16)  # int16: more classes than a byte can name
 
@@ -122,8 +122,8 @@ def fit(
     images = isinstance(inputs, Images)
     # the unfused optimiser gives each network of a stack the same bits whatever its neighbours are
     optimizer = Adam(parameters, fused=images)
-    history = History()
-    start = _resume(checkpoint, model, parameters, optimizer, history)
+    history, precision = History(), precision_on(device, precision)
+    start = _resume(checkpoint, precision, model, parameters, optimizer, history)
     for epoch in range(start, epochs):
         model.train()
         model.begin_epoch(epoch)
@@ -148,7 +148,7 @@ def fit(
             model.eval()
             with torch.no_grad():
                 history.epochs.append(on_epoch(epoch + 1))
-        _save(checkpoint, model, parameters, optimizer, history)
+        _save(checkpoint, precision, model, parameters, optimizer, history)
     model.eval()
     return history
 
@@ -289,12 +289,13 @@ def divergence(epoch: int, loss: Loss) -> str:
     return f"the loss {name} is not finite in epoch {epoch}; try a lower learning rate"
 
 
-def _save(checkpoint, model, parameters, optimizer, history) -> None:
+def _save(checkpoint, precision, model, parameters, optimizer, history) -> None:
     if checkpoint is None:
         return
     state = {
         "tensors": [p.detach() for p in parameters] + optimizer.state,
         "seeds": list(model.seeds),
+        "precision": precision,
         "history": vars(history),
     }
     partial = checkpoint.with_suffix(f".{os.getpid()}.tmp")
@@ -303,13 +304,18 @@ def _save(checkpoint, model, parameters, optimizer, history) -> None:
     partial.replace(checkpoint)
 
 
-def _resume(checkpoint, model, parameters, optimizer, history) -> int:
+def _resume(checkpoint, precision, model, parameters, optimizer, history) -> int:
     if checkpoint is None or not checkpoint.exists():
         return 0
     try:
         state = torch.load(checkpoint, map_location=parameters[0].device, weights_only=True)
         if state["seeds"] != list(model.seeds):
             raise TrainingError(f"{checkpoint} belongs to other seeds; delete it and start again")
+        if state["precision"] != precision:
+            raise TrainingError(
+                f"{checkpoint} was trained in {state['precision']} and would go on in {precision}; "
+                "go on where it began, or delete it and start again"
+            )
         with torch.no_grad():
             own = [*parameters, *optimizer.state]
             for tensor, saved in zip(own, state["tensors"], strict=True):

@@ -115,6 +115,19 @@ def test_a_run_killed_after_an_epoch_ends_in_the_same_weights(tmp_path, monkeypa
     torch.testing.assert_close(whole.history.epochs, resumed.history.epochs, rtol=0, atol=0)
 
 
+def test_a_checkpoint_does_not_go_on_in_another_precision(tmp_path, monkeypatch):
+    run = CifarRun(**SHORT)
+    for has in (True, False):
+        monkeypatch.setattr(precision, "has_bf16", lambda device, has=has: has)
+        if has:
+            cifar.fit(run, checkpoint=tmp_path / "run.pt")
+        else:
+            with pytest.raises(
+                train.TrainingError, match="trained in bf16 and would go on in fp32"
+            ):
+                cifar.fit(run, checkpoint=tmp_path / "run.pt")
+
+
 def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
     run = CifarRun(**SHORT | {"epochs": 2})
     score, epochs = cifar.scores, []

@@ -327,7 +327,7 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     assert len(tables["table2_cifar_finished"]) == 7
     assert set(tables["table2_cifar_finished"]["device"]) == {"fake bf16"}
     twins = tables["precision_cifar"].set_index("row")
-    assert (twins["pairs"] == 2).all()
+    assert (twins["n"] == 2).all()
     slow, fast = (
         scoring.frame(Store(tmp_path / "results"), part, ("row", "seed"))
         .query("criterion == 'last'")
@@ -335,7 +335,7 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
         for part in (cifar.precision("small"), cifar.table("small"))
     )
     gap = (fast - slow).dropna().groupby("row").mean()
-    assert twins["mean difference"].to_dict() == pytest.approx(gap.to_dict(), abs=1e-4)
+    assert twins["difference"].to_dict() == pytest.approx(gap.to_dict(), abs=1e-4)
 
 
 @pytest.mark.xdist_group("smoke 07_pu_segmentation")

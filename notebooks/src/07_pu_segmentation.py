@@ -42,7 +42,7 @@ from nbkit.runs import Store, sizes
 figures.use_style()
 store = Store()
 size = sizes(preset, "segmentation")
-single, several, named = (size[part]["dataset"] for part in ("single", "several", "categories"))
+single, several = size["single"]["dataset"], size["several"]["dataset"]
 command = f"nbkit sweep segmentation --preset {preset}"
 
 # %% [markdown]
@@ -119,17 +119,18 @@ table.loc[list(segmentation.DRAFT_ROWS)]
 # %% tags=["nbval-check-output"]
 table.drop(list(segmentation.DRAFT_ROWS))
 
+
 # %%
-rows = list(segmentation.ROWS)
-groups = last.groupby("row", sort=False)["mean_iu"]
+def row_by_row(last: pd.DataFrame, title: str) -> Figure:
+    """Draw the mean IU of every row of Table 3."""
+    scores = last.groupby("row", sort=False)["mean_iu"].agg(["mean", "std"])
+    mean, std = (scores[[kind]].set_axis(["mean IU"], axis=1) for kind in ("mean", "std"))
+    label = "mean IU on validation, last epoch (bars: standard deviation over seeds)"
+    return figures.dots(mean, std, label=label, title=title)
+
+
 figures.save(
-    figures.dots(
-        groups.mean().to_frame("mean IU").loc[rows],
-        groups.std().to_frame("mean IU").loc[rows],
-        label="mean IU on validation, last epoch (bars: standard deviation over seeds)",
-        title=f"Table 3 on {single}: half of the instances missing",
-    ),
-    f"table3_{single}",
+    row_by_row(last, f"Table 3 on {single}: half of the instances missing"), f"table3_{single}"
 )
 
 # %% [markdown]
@@ -317,12 +318,19 @@ for answer, score in constant.items():
 # foreground alone (`categories`); and foreground with the *hard* half missing, the small instances
 # and those at the border (`hard`).
 
+
 # %%
+def shown_on(size: dict) -> str:
+    """Name the data sets of the three cases."""
+    several, named = size["several"]["dataset"], size["categories"]["dataset"]
+    return several if named == several else f"{several}; categories: {named}"
+
+
 crowd = pixels.frame(
     store, segmentation.several(preset), ("case", "row", "seed"), more=segmentation.SCORES
 )
 crowd_last = crowd[crowd["criterion"] == "last"]
-where = several if named == several else f"{several}; categories: {named}"
+where = shown_on(size)
 cases = crowd_last.groupby(["row", "case"], sort=False)["mean_iu"].agg(["mean", "std"])
 names = list(dict.fromkeys(crowd_last["case"]))
 order = list(dict.fromkeys(crowd_last["row"]))
@@ -492,16 +500,8 @@ print(tables.caption(photos, f"pets3, {criterion}", photo_command, "mean_iu"))
 pets[pets["n"] > 0]
 
 # %%
-groups = shown.groupby("row", sort=False)["mean_iu"]
-figures.save(
-    figures.dots(
-        groups.mean().to_frame("mean IU").loc[rows],
-        groups.std().to_frame("mean IU").loc[rows],
-        label="mean IU on validation, last epoch (bars: standard deviation over seeds)",
-        title="Table 3 on photographs of pets: half of the animals missing",
-    ),
-    "table3_photographs",
-)
+title = "Table 3 on photographs of pets: half of the animals missing"
+figures.save(row_by_row(shown, title), "table3_photographs")
 
 # %% [markdown]
 # **See:** whether the order of the rows is that of the scenes in section 7.3. An animal fills more
@@ -521,7 +521,7 @@ coco = pixels.frame(store, segmentation.several("small"), ("case", "row", "seed"
 shown = coco[coco["criterion"] == "last"]
 streets = tables.printed(tables.summary(shown, ["case", "row"], pixels.MEASURES))
 tables.save(streets[streets["n"] > 0], "several_photographs")
-where = "coco20; categories: msrc"
+where = shown_on(sizes("small", "segmentation"))
 print(tables.caption(coco, f"{where}; {criterion}", photo_command, "mean_iu"))
 streets[streets["n"] > 0]
 
