@@ -311,10 +311,11 @@ def _resume(checkpoint, precision, model, parameters, optimizer, history) -> int
         state = torch.load(checkpoint, map_location=parameters[0].device, weights_only=True)
         if state["seeds"] != list(model.seeds):
             raise TrainingError(f"{checkpoint} belongs to other seeds; delete it and start again")
-        if state["precision"] != precision:
+        before = state.get("precision", precision)  # older checkpoints do not say
+        if before != precision:
             raise TrainingError(
-                f"{checkpoint} was trained in {state['precision']} and would go on in {precision}; "
-                "go on where it began, or delete it and start again"
+                f"{checkpoint} was trained in {before} and would go on in {precision}; go on where "
+                "it began, or delete it and start again"
             )
         with torch.no_grad():
             own = [*parameters, *optimizer.state]
