@@ -35,27 +35,27 @@ def final(trained):
 
 
 def given(run, monkeypatch):
-    """What a run hands to the training loop: images and targets."""
+    """What a run hands to the training loop: images, targets, loss and weight ratio."""
     seen = {}
 
     class Enough(Exception):
         pass
 
-    def fit(model, inputs, targets, *_, **__):
-        seen.update(inputs=inputs, targets=targets)
+    def fit(model, inputs, targets, loss, *, weight_ratio, **_):
+        seen.update(inputs=inputs, targets=targets, loss=loss, ratio=weight_ratio)
         raise Enough
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "fit", fit)
         with pytest.raises(Enough):
             cifar.fit(run)
-    return seen["inputs"], seen["targets"]
+    return tuple(seen.values())
 
 
 @pytest.mark.parametrize("annotation", ["P+N", "P+U"])
 def test_a_run_is_given_what_is_annotated_and_not_held_out(monkeypatch, annotation):
     run = CifarRun(**SHORT, annotation=annotation, seed=4)
-    images, targets = given(run, monkeypatch)
+    images, targets, *_ = given(run, monkeypatch)
     annotated = classification.annotate(run, data.cifar(200).train_labels)
     used = np.flatnonzero(~annotated.held_out & (annotated.observed != VOID))
     np.testing.assert_array_equal(images.rows, used)
@@ -72,6 +72,38 @@ def test_two_samples_are_all_images_and_some_positives_again():
     assert len(np.unique(again)) == 30
     assert true[again].all()
     assert annotated.observed[len(true) :].all()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"loss": "weighted", "weight_ratio": 0.3},
+        {"loss": "nnpu(setting='two_sample')"},
+        {"loss": "vpu(setting='two_sample')"},
+    ],
+    ids=["weighted", "nnpu", "vpu"],
+)
+def test_copies_of_the_labelled_positives_change_no_objective(kind, monkeypatch):
+    """The loss of all examples at once, with and without copies, for two sets of scores."""
+    run = CifarRun(**TWO_SAMPLE, **kind)
+    images, (observed,), loss, (ratio,) = given(run, monkeypatch)
+    labelled = observed > 0
+    shown, times = images.rows[labelled].unique(return_counts=True)
+    assert 20 <= len(shown) <= 30
+    assert times.tolist() == [cifar.COPIES] * len(shown)
+    once = ~labelled
+    once[labelled.nonzero()[:: cifar.COPIES]] = True
+    alone = (run.weight_ratio,) if loss.separable else ()
+    copied = (float(ratio),) if loss.separable else ()
+    scale = []
+    for seed in (0, 1):
+        scores = torch.randn(200, 2, generator=torch.Generator().manual_seed(seed))
+        own = scores[images.rows]
+        plain = loss.value(own[once], observed[once], *alone)
+        scale.append(loss.value(own, observed, *copied) / plain)
+    torch.testing.assert_close(*scale)
+    if not loss.separable:
+        torch.testing.assert_close(scale[0], torch.tensor(1.0))
 
 
 def test_too_many_labelled_positives_are_refused():
@@ -248,6 +280,12 @@ def test_the_table_has_the_draft_s_rows_and_the_figure_shares_its_runs():
 def test_runs_are_found_without_their_images(monkeypatch, tmp_path):
     monkeypatch.setenv("NBKIT_DATA", str(tmp_path / "nothing"))
     assert len({run.key for run in cifar.binary("small").values()}) == 14
+
+
+def test_dist_pu_warms_up_for_half_of_the_epochs():
+    for run in (cifar.extended("small")["Dist-PU", 0], cifar.binary("small")["Dist-PU", 0]):
+        loss = losses.build(run.loss, kept=0.5, prior=0.5, num_classes=2)
+        assert 2 * loss.warm_up == run.epochs
 
 
 @pytest.mark.parametrize("seen", [False, True])
