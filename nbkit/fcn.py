@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nbkit import checks
 from nbkit.data import imagenet
-from nbkit.models import dropped, he_normal
+from nbkit.models import dropout_streams, dropped, he_normal
 from nbkit.rng import torch_generator
 
 # the layers that can be transferred, in order, and the names of their parameters
@@ -129,15 +129,15 @@ class FCN(nn.Module):
         self.fc7 = nn.Conv2d(dense, dense, 1)
         outputs = {"pixels": classes, "image": classes - 1, "reconstruction": 3 * self.stride**2}
         self.score = nn.Conv2d(dense, outputs[head], 1)
-        self.generator = None
+        self.generators = []
         start = torch_generator(self.seeds[0], "weights")
         for name in (*TRUNK_LAYERS.values(), "score"):
             he_normal(self.get_submodule(name), start)
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the dropout stream of an epoch, so that training can resume at any epoch."""
-        device = self.score.weight.device.type
-        self.generator = torch_generator(self.seeds[0], "dropout", epoch, device=device)
+        device = self.score.weight.device
+        self.generators = dropout_streams(self.generators, self.seeds, epoch, device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the head makes of images.
@@ -169,7 +169,7 @@ class FCN(nn.Module):
             )
         x = F.pad(self.features(x[0].contiguous(memory_format=LAYOUT)), self.margin)
         for layer in (self.fc6, self.fc7):
-            x = dropped(layer(x).relu_(), self.dropout * self.training, self.generator)
+            x = dropped(layer(x).relu_(), self.dropout * self.training, self.generators)
         x = self.score(x)
         if self.head == "image":
             present = x.mean((2, 3))

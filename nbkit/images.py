@@ -76,7 +76,11 @@ class Images:
             for most in (int(self.shift * side) for side in self.pixels.shape[1:3])
         )
         mirrored = torch.randint(0, 1 + self.flip, size, generator=rng)
-        self.moves = torch.stack([down, right, mirrored]).to(self.device)
+        moves = torch.stack([down, right, mirrored])
+        if self.moves is None:
+            self.moves = moves.to(self.device)
+        else:  # where they were: a recorded step reads them there
+            self.moves.copy_(moves)
 
     def augmented(self, index: Tensor) -> Tensor:
         """Return a batch as its shifts and flips of the epoch show it.

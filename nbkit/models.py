@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nbkit import checks
-from nbkit.rng import torch_generator
+from nbkit.rng import restart, torch_generator
 
 
 class MLP(nn.Module):
@@ -70,10 +70,9 @@ class MLP(nn.Module):
     def begin_epoch(self, epoch: int) -> None:
         """Start the dropout streams of an epoch, so that training can resume at any epoch."""
         if self.dropout:
-            device = self.stream.device.type
-            self.generators = [
-                torch_generator(seed, "dropout", epoch, device=device) for seed in self.distinct
-            ]
+            self.generators = dropout_streams(
+                self.generators, self.distinct, epoch, self.stream.device
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits.
@@ -140,15 +139,15 @@ class VGG8(nn.Module):
         )
         self.hidden = nn.Linear(16 * self.channels[-1], 512)
         self.output = nn.Linear(512, self.classes)
-        self.generator = None
+        self.generators = []
         start = torch_generator(self.seeds[0], "weights")
         for layer in (*self.convolutions, self.hidden, self.output):
             he_normal(layer, start)
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the dropout stream of an epoch, so that training can resume at any epoch."""
-        device = self.output.weight.device.type
-        self.generator = torch_generator(self.seeds[0], "dropout", epoch, device=device)
+        device = self.output.weight.device
+        self.generators = dropout_streams(self.generators, self.seeds, epoch, device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits.
@@ -174,7 +173,7 @@ class VGG8(nn.Module):
             return self.output(x.float())[None]
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
-        return dropped(x, rate * self.training, self.generator)
+        return dropped(x, rate * self.training, self.generators)
 
 
 @torch.no_grad()
@@ -188,7 +187,22 @@ def he_normal(layer: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
     layer.bias.zero_()
 
 
-def dropped(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+def dropout_streams(
+    generators: list[torch.Generator], seeds: Sequence[int], epoch: int, device: torch.device
+) -> list[torch.Generator]:
+    """Start the dropout stream of each seed for an epoch; generators that are there are reused.
+
+    A recorded step keeps the generators that it was recorded with.
+    """
+    if not generators or generators[0].device.type != device.type:
+        generators = [torch.Generator(device.type) for _ in seeds]
+    return [
+        restart(generator, seed, "dropout", epoch)
+        for generator, seed in zip(generators, seeds, strict=True)
+    ]
+
+
+def dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator]) -> Tensor:
     """Drop a share of the values of (B, C, ...), and scale the others up to keep the mean.
 
     From 16 random bits a value, a quarter of the usual cost of its random numbers.
@@ -197,7 +211,7 @@ def dropped(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor
         return x
     x = x.movedim(1, -1)  # as it lies in memory
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-    bits = words.random_(-(2**63), None, generator=generator).view(torch.int16)
+    bits = words.random_(-(2**63), None, generator=generators[0]).view(torch.int16)
     cut = round(rate * 2**16)
     keep = bits[: x.numel()].view(x.shape) >= cut - 2**15
     return (x * (keep.to(x.dtype) * (2**16 / (2**16 - cut)))).movedim(-1, 1)

@@ -30,7 +30,7 @@ class Adam:
         self.steps = [torch.zeros((), device=p.device if fused else "cpu") for p in parameters]
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: float | torch.Tensor) -> None:
         """Move the parameters along their gradients, and forget the gradients."""
         adam(
             self.parameters,

@@ -18,7 +18,12 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 
 def torch_generator(seed: int, *names: str | int, device: str = "cpu") -> torch.Generator:
     """Return the torch generator of a named stream, on ``device``."""
-    return torch.Generator(device).manual_seed(_entropy(seed, names))
+    return restart(torch.Generator(device), seed, *names)
+
+
+def restart(generator: torch.Generator, seed: int, *names: str | int) -> torch.Generator:
+    """Let a torch generator begin a named stream, and return it."""
+    return generator.manual_seed(_entropy(seed, names))
 
 
 def _entropy(seed: int, names: tuple) -> int:

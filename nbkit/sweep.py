@@ -25,6 +25,12 @@ DEVICES = ("auto", "cpu", "cuda")
 
 Outcome = dict | str  # a result, or the traceback of the failure
 
+DIED = (
+    "the worker process died: most likely killed for lack of memory (use fewer workers or a "
+    "smaller batch size), or the call stands in a script outside `if __name__ == '__main__':`, "
+    "where every worker would repeat it"
+)
+
 
 class SweepError(RuntimeError):
     """Some runs failed; the others are in the store."""
@@ -222,8 +228,7 @@ def _processes(stacks: list[list[Run]], device: str, workers: int) -> Done:
                 yield stack, pool.submit(train_stack, stack, device).result()
             except BrokenProcessPool:
                 if len(stack) == 1:
-                    message = "the worker process died, most likely killed for lack of memory"
-                    yield stack, [f"{message}; use fewer workers or a smaller batch size"]
+                    yield stack, [DIED]
                 else:
                     middle = len(stack) // 2
                     suspects += [stack[:middle], stack[middle:]]

@@ -1,7 +1,8 @@
 """One training loop, for one network or a stack of networks, on the CPU or a GPU.
 
 The data set lives on the device as one tensor; batches are gathered there by index. A step makes no
-host synchronisation: losses stay on the device until the epoch ends.
+host synchronisation: losses stay on the device until the epoch ends. On a GPU it is recorded, and
+all of it is one CUDA graph; see ``graphs``.
 """
 
 import functools
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from nbkit import checks
 from nbkit.batches import batch_order, gather, mixing, partners
 from nbkit.checks import VOID
+from nbkit.graphs import Replayed, recorder_on
 from nbkit.images import Images
 from nbkit.losses import Loss, SquaredError
 from nbkit.losses.base import check_priors, over_networks
@@ -70,9 +72,10 @@ def fit(
 
     Parameters
     ----------
-    model : module with ``seeds`` (S ints), ``classes`` (C) and ``begin_epoch``
+    model : module with ``seeds`` (S ints), ``classes`` (C), ``generators`` and ``begin_epoch``
         Maps (S, B, ...) inputs to (S, B, C, ...) logits. Batches follow from the seeds: networks of
-        equal seed see the same examples in the same order.
+        equal seed see the same examples in the same order. The generators, of whatever it draws,
+        are there after the first ``begin_epoch`` and stay the same objects.
     inputs : (N, F) or (S, N, F) float tensor, or Images
         Shared by all networks, or each network's own. Images are for one network alone, which sees
         them augmented.
@@ -115,15 +118,28 @@ def fit(
     check_priors(loss, priors, targets)
     steps = math.ceil(size / batch_size)
     total = checks.count("epochs", epochs) * steps
-    rate = learning_rate_at(schedule, learning_rate, total)
+    rate_at = learning_rate_at(schedule, learning_rate, total)
     tune_allocator()
     device = inputs.device
     parameters = [*model.parameters(), *_own_parameters(loss, len(model.seeds), device)]
     images = isinstance(inputs, Images)
-    # the unfused optimiser gives each network of a stack the same bits whatever its neighbours are
-    optimizer = Adam(parameters, fused=images)
+    # unfused on the CPU, each network of a stack has the same bits whatever its neighbours are
+    optimizer = Adam(parameters, fused=images or device.type == "cuda")
     history, precision = History(), precision_on(device, precision)
     start = _resume(checkpoint, precision, model, parameters, optimizer, history)
+    running = torch.zeros(len(model.seeds), device=device)
+
+    def step(index: Tensor, rate: float | Tensor, *mixed: Tensor) -> None:
+        x, y = gather(inputs, targets, index)
+        with autocast(device, precision):
+            own = None if priors is None else priors[index[0]]
+            values = _losses(model, loss, parameters, x, y, weight_ratio, mixed, own)
+        values.sum().backward()
+        optimizer.step(rate)
+        running.add_(values.detach())
+
+    recorder = recorder_on(device, model)
+    take = Replayed(step, recorder) if recorder else step
     for epoch in range(start, epochs):
         model.train()
         model.begin_epoch(epoch)
@@ -132,16 +148,14 @@ def fit(
         loss.set_epoch(epoch)
         order = batch_order(model.seeds, size, epoch).to(device)
         drawn = mixing(loss, model.seeds, epoch, steps, batch_size, device)
-        running = torch.zeros(len(model.seeds), device=device)
-        for step in range(steps):
-            index = order[:, step * batch_size : (step + 1) * batch_size]
-            x, y = gather(inputs, targets, index)
-            with autocast(device, precision):
-                own = None if priors is None else priors[index[0]]
-                values = _losses(model, loss, parameters, x, y, weight_ratio, drawn, step, own)
-            values.sum().backward()
-            optimizer.step(rate(epoch * steps + step))
-            running += values.detach()
+        rates = [rate_at(epoch * steps + i) for i in range(steps)]
+        if recorder:
+            rates = torch.tensor(rates, device=device)
+        running.zero_()
+        for i in range(steps):
+            index = order[:, i * batch_size : (i + 1) * batch_size]
+            mixed = (drawn[0][:, i], drawn[1][:, i, : index.shape[1]]) if drawn else ()
+            take(index, rates[i], *mixed)
         history.losses.append((running / steps).cpu())
         _note_divergence(history, epoch, loss)
         if on_epoch is not None:
@@ -241,7 +255,7 @@ def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.
     ]
 
 
-def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step, prior=None) -> Tensor:
+def _losses(model, loss, parameters, x, y, weight_ratio, mixed=(), prior=None) -> Tensor:
     logits = model(x)
     names = [name for name, _ in loss.named_parameters()]
     if names:
@@ -255,14 +269,14 @@ def _losses(model, loss, parameters, x, y, weight_ratio, drawn, step, prior=None
     if y.ndim > 2 and not y.is_floating_point():  # one network; every position is an example
         given = (weight_ratio,) if loss.separable else (prior,) if loss.per_image else ()
         return loss.value(logits[0], y[0], *given)[None]
-    if drawn is None:
+    if not mixed:
         return loss.stacked(logits, y, weight_ratio)
-    share, pick = drawn[0][:, step], drawn[1][:, step, : y.shape[1]]
+    share, pick = mixed
     partner = partners(loss.mixup, y, pick)
     other = torch.stack([own[chosen] for own, chosen in zip(x, partner, strict=True)])
     weight = share.view(-1, *[1] * (x.ndim - 1))
-    mixed = model(weight * x + (1 - weight) * other)
-    return over_networks(loss.with_mixup, logits, y, mixed, partner, share)
+    between = model(weight * x + (1 - weight) * other)
+    return over_networks(loss.with_mixup, logits, y, between, partner, share)
 
 
 class _Value(nn.Module):

@@ -185,7 +185,7 @@ def test_a_loss_of_pixels_is_that_of_as_many_examples(name, masks):
 
     def found(logits, y):
         own = train._own_parameters(loss, 1, torch.device("cpu"))
-        return train._losses(lambda x: x, loss, own, logits, y, torch.ones(1), None, 0)
+        return train._losses(lambda x: x, loss, own, logits, y, torch.ones(1))
 
     flat = logits[0].movedim(1, -1).reshape(-1, 2)
     y = masks.long()
@@ -203,7 +203,7 @@ def test_void_contributes_nothing(name, masks):
     other = torch.where(masks[:, :, None] == 255, 100 * logits + 3, logits).requires_grad_(True)
 
     def found(logits, masks):
-        return train._losses(lambda x: x, loss, [], logits, masks, None, None, 0)
+        return train._losses(lambda x: x, loss, [], logits, masks, None)
 
     cropped = found(logits[..., 5:], masks[..., 5:])
     torch.testing.assert_close(found(logits, masks), cropped)
@@ -357,9 +357,7 @@ def test_image_labels_train_a_sigmoid_a_category(pixels):
     present = drawn((1, 6, 3), 2)
     logits = model(torch.randn(1, 6, 3, 32, 32))
     assert logits.shape == (1, 6, 2, 3)
-    found = train._losses(
-        lambda x: x, losses.create("cross_entropy"), [], logits, present, None, None, 0
-    )
+    found = train._losses(lambda x: x, losses.create("cross_entropy"), [], logits, present, None)
     scores = logits[0, :, 1] - logits[0, :, 0]
     expected = F.binary_cross_entropy_with_logits(scores, present[0].float())
     torch.testing.assert_close(found, expected[None])

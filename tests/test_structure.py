@@ -19,7 +19,7 @@ LAYERS = [
     {"noise"},
     {"annotations"},
     {"losses"},
-    {"images", "models", "optim", "precision"},
+    {"images", "models", "optim", "precision", "graphs"},
     {"batches", "fcn"},
     {"train"},
     {"metrics"},
