@@ -40,7 +40,8 @@ class CifarRun(ClassificationRun):
     annotation : {"Complete", "P+N", "P+U", "two-sample"}
         Two-sample: U is all of the images, and ``labelled`` positives are there once more, with
         their label. ``kept`` is then without meaning. An epoch shows each of them ``COPIES`` times
-        with that share of its weight, so that every batch has some and no objective changes.
+        with that share of its weight, so that every batch has some and no objective changes (the
+        cross-entropy from which a PU risk is faded in counts every copy).
     images : int
         Training images of ``cifar`` in all, 0 for every one.
     labelled : int
@@ -144,6 +145,7 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
         "Weighted, Bayes r": two_sample | {"loss": "weighted", "weight_ratio": bayes},
         "Exponential, Bayes r": two_sample | {"loss": "exponential", "weight_ratio": 2 * bayes},
         "nnPU": two_sample | {"loss": risk("nnpu")},
+        "nnPU, fade-in": two_sample | {"loss": risk("nnpu"), "fade_in": True},
         "VPU": two_sample | {"loss": risk("vpu")},
         "Dist-PU": two_sample
         | {"loss": f"dist_pu(setting='two_sample', warm_up={size['epochs'] // 2})"},
