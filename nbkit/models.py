@@ -212,9 +212,11 @@ def dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator]) -> Te
     x = x.movedim(1, -1)  # as it lies in memory
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
     bits = words.random_(-(2**63), None, generator=generators[0]).view(torch.int16)
-    cut = round(rate * 2**16)
-    keep = bits[: x.numel()].view(x.shape) >= cut - 2**15
-    return (x * (keep.to(x.dtype) * (2**16 / (2**16 - cut)))).movedim(-1, 1)
+    cut = max(1, round(rate * 2**16))
+    last = cut - 1 - 2**15  # the last value that is dropped
+    # 0 or 1 by clamping: comparisons and booleans take several times as long
+    keep = bits[: x.numel()].view(x.shape).clamp(last, last + 1).sub_(last)
+    return (x * keep.to(x.dtype).mul_(2**16 / (2**16 - cut))).movedim(-1, 1)
 
 
 def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:
