@@ -143,7 +143,7 @@ def importing() -> None:
 
 def photographs() -> None:
     """VGG8 on made images of CIFAR's shape."""
-    for measure in (bench_cifar.training, bench_cifar.pipeline):
+    for measure in (bench_cifar.training, bench_cifar.pipeline, bench_cifar.card):
         for what, ratios, wanted in measure():
             say(what, ratios, f"at least {wanted}")
     bench_cifar.memory()

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 from torchvision.datasets import VisionDataset
 
@@ -166,6 +167,67 @@ def against(loader: DataLoader, images: Images, draw: Callable[[Tensor], object]
             draw(index)
         ratios.append((middle - start) / (time.perf_counter() - middle))
     return ratios
+
+
+def card() -> Iterator[Line]:
+    """On a GPU: the step as one graph and kernel by kernel, and several runs at a time."""
+    if not torch.cuda.is_available():
+        print("CIFAR: CUDA graph / single kernels: not measurable, no CUDA device")
+        return
+    numbers = (1, 2, 4, 8)
+    rates: dict[object, list[float]] = {"kernels": [], **{runs: [] for runs in numbers}}
+    with ProcessPoolExecutor(numbers[-1], multiprocessing.get_context("spawn")) as pool:
+        for repetition in range(REPETITIONS + 1):  # the first warms up
+            found = {"kernels": on_card(0, "0")}
+            found |= {n: sum(pool.map(on_card, range(n), ["1"] * n)) for n in numbers}
+            for name, rate in found.items() if repetition else ():
+                rates[name].append(rate)
+    yield "CIFAR: CUDA graph / single kernels", ratio(rates[1], rates["kernels"]), "1"
+    best = max(numbers, key=lambda runs: np.median(rates[runs]))
+    at_once = ratio(rates[best], rates[1])
+    yield f"CIFAR: {best} runs at once on the card, the best of {numbers} / one", at_once, "1"
+    peak = product_rate()
+    for name, values in rates.items():
+        share = np.median(values) * flops_an_image() / peak
+        print(f"    {name}: {np.median(values):,.0f} images/s, {share:.0%} of a product's rate")
+
+
+def on_card(seed: int, graph: str, device: str = "cuda", size: int = 51_200) -> float:
+    """Images a second of a run on a card once its step is recorded."""
+    os.environ["NBKIT_CUDA_GRAPH"] = graph
+    images, labels = made(size)
+    marks = []
+    train.fit(
+        models.VGG8(11, [seed]).to(device),
+        Images(torch.from_numpy(images).to(device)),
+        torch.from_numpy(labels)[None].to(device),
+        losses.create("cross_entropy"),
+        epochs=4,  # the first one records
+        batch_size=BATCH,
+        learning_rate=1e-3,
+        precision="auto",
+        on_epoch=lambda epoch: marks.append(time.perf_counter()),
+    )
+    return (len(marks) - 1) * size / (marks[-1] - marks[0])
+
+
+def product_rate(device: str = "cuda", side: int = 8192) -> float:
+    """Operations a second of a matrix product in bf16."""
+    a = torch.ones(side, side, dtype=torch.bfloat16, device=device)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        (a @ a)[0, 0].item()
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds)
+
+
+def flops_an_image() -> float:
+    """Operations of convolutions and products, forward and backward, for an image."""
+    model = models.VGG8(11, [0], dropout=0.0)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 1, 3, 32, 32)).sum().backward()
+    return counter.get_total_flops()
 
 
 def memory() -> None:
