@@ -82,7 +82,7 @@ tables.printed(tables.summary(last, ["row"], ["accuracy", "f1", "detection_recal
 # %% [markdown]
 # **See:** the draft's claim holds here: the exponential loss beats cross-entropy and class weights.
 # Risks made for PU learning (nnPU, Dist-PU), which the draft did not try, do better still; they are
-# told the share of positives. Photographs, as far as their runs are finished:
+# told the share of positives. And on photographs:
 
 # %% tags=["nbval-check-output"]
 photographs = scoring.frame(store, cifar.table("small"), ("row", "seed"))
@@ -91,8 +91,9 @@ print(tables.caption(photographs, "CIFAR, last epoch", "nbkit sweep cifar --pres
 tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_recall"]))
 
 # %% [markdown]
-# **See:** whether the order of the digits returns. A loss that wins on one data set and loses on
-# another may owe both to its threshold, which notebook 04 looks into.
+# **See:** the order of the digits does not return. The exponential loss finds most positives and is
+# no more accurate than cross-entropy; class weights and bootstrapping lead. A loss that wins on one
+# data set and loses on another may owe both to its threshold, which notebook 04 looks into.
 #
 # ## 0.5 The map
 #
