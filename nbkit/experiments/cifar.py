@@ -138,17 +138,19 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
     size = runs.sizes(preset, "cifar")
     bayes = round(1000 / (2 * 0.4 * 50_000), 4)
     two_sample = {"annotation": "two-sample", "labelled": 1000}
-    risk = "{}(setting='two_sample')".format
+    nnpu = two_sample | {"loss": "nnpu(setting='two_sample')"}
+    warm = f"dist_pu(setting='two_sample', warm_up={size['epochs'] // 2})"
+    dist_pu = two_sample | {"loss": warm}
     kinds = {
         "Complete": {"annotation": "Complete", "kept": 1.0},
         "CrossEntropy": two_sample,
         "Weighted, Bayes r": two_sample | {"loss": "weighted", "weight_ratio": bayes},
         "Exponential, Bayes r": two_sample | {"loss": "exponential", "weight_ratio": 2 * bayes},
-        "nnPU": two_sample | {"loss": risk("nnpu")},
-        "nnPU, fade-in": two_sample | {"loss": risk("nnpu"), "fade_in": True},
-        "VPU": two_sample | {"loss": risk("vpu")},
-        "Dist-PU": two_sample
-        | {"loss": f"dist_pu(setting='two_sample', warm_up={size['epochs'] // 2})"},
+        "nnPU": nnpu,
+        "nnPU, fade-in": nnpu | {"fade_in": True},
+        "VPU": two_sample | {"loss": "vpu(setting='two_sample')"},
+        "Dist-PU": dist_pu,
+        "Dist-PU, fade-in": dist_pu | {"fade_in": True},
     }
     return {
         (row, seed): CifarRun(

@@ -455,7 +455,7 @@ dropout
 # Published numbers come from larger networks and longer trainings; "Complete" has every label and
 # bounds what ours can reach. With two classes the risk of nnPU has a trivial answer, "all are
 # negative", whose value is the prior and whose gradient vanishes. Its authors train a network with
-# batch normalisation, at a hundredth of our learning rate; the row *nnPU, fade-in* starts from
+# batch normalisation, at a hundredth of our learning rate; the rows *fade-in* start from
 # cross-entropy instead, as the draft proposed for its own loss.
 
 # %% tags=["nbval-check-output"]
