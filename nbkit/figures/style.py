@@ -22,6 +22,7 @@ COLORS = {
     "P+N": "#CC79A7",
     "DropoutReg": "#E69F00",
     "nnPU": "#000000",
+    "Dist-PU": "#6A3D9A",
     "Exponential, fade-in": "#8C564B",
     "nnPU, fade-in": "#AA3377",
     "nnPU, imbalanced": "#009988",

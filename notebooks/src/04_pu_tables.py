@@ -255,7 +255,7 @@ figures.save(
 # **See:** whether the rows that are told the prior lead, as nnPU and Dist-PU do on digits; and
 # where accuracy and F1 part, which is where a loss gives up on some of the positives. A row at
 # accuracy .5 calls everything class 0. Losses that are bounded for every class can end so: their
-# gradient fades where the network is sure, and a training that begins with "class 0" never leaves it.
+# gradient fades where the network is sure, and a training that begins there never leaves it.
 
 # %% tags=["nbval-check-output"]
 columns = ["accuracy", "precision", "recall", "f1", "detection_precision", "detection_recall"]
@@ -455,7 +455,7 @@ dropout
 # or three of the labelled, too few to estimate a risk from, so an epoch shows each of them five
 # times with a fifth of its weight: the objective is the same, and every batch has about twelve.
 # Published numbers come from larger networks and longer trainings; "Complete" has every label and
-# bounds what ours can reach. With two classes the risk of nnPU has a trivial answer, "all are
+# bounds what ours can reach. With two classes a PU risk has a trivial answer, for nnPU "all are
 # negative", whose value is the prior and whose gradient vanishes. Its authors train a network with
 # batch normalisation, at a hundredth of our learning rate; the rows *fade-in* start from
 # cross-entropy instead, as the draft proposed for its own loss.
@@ -473,8 +473,9 @@ tables.published("vehicles").astype(object).fillna("–")
 
 # %% [markdown]
 # **See:** compare gaps to "Complete", not accuracies: published rows differ in network, in the
-# number of labels, and in how the epoch was chosen. A row at .6 calls every image an animal. Faded
-# in, nnPU stands where its authors have it; alone, it never begins to learn.
+# number of labels, and in how the epoch was chosen. A row at .6 calls every image an animal, a row
+# at .4 a vehicle: alone, the PU risks never begin to learn here. Faded in, nnPU stands where its
+# authors have it.
 
 # %% [markdown]
 # ## 4.13 Does the arithmetic change a result?
