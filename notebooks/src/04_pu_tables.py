@@ -474,8 +474,7 @@ tables.published("vehicles").astype(object).fillna("–")
 # %% [markdown]
 # **See:** compare gaps to "Complete", not accuracies: published rows differ in network, in the
 # number of labels, and in how the epoch was chosen. A row at .6 calls every image an animal, a row
-# at .4 a vehicle: alone, the PU risks never begin to learn here. Faded in, nnPU stands where its
-# authors have it.
+# at .4 a vehicle: alone, the PU risks end in such an answer here. Faded in, nnPU learns.
 
 # %% [markdown]
 # ## 4.13 Does the arithmetic change a result?
