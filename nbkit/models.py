@@ -143,6 +143,7 @@ class VGG8(nn.Module):
         start = torch_generator(self.seeds[0], "weights")
         for layer in (*self.convolutions, self.hidden, self.output):
             he_normal(layer, start)
+        self.convolutions.to(memory_format=torch.channels_last)  # as their inputs: fewer copies
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the dropout stream of an epoch, so that training can resume at any epoch."""
@@ -165,7 +166,7 @@ class VGG8(nn.Module):
             first, second = self.convolutions[2 * block : 2 * block + 2]
             x = F.leaky_relu_(first(x), 0.2)
             # pooling before the activation is the same, and a quarter of the work
-            x = F.leaky_relu_(F.max_pool2d(second(x), 2), 0.2)
+            x = F.leaky_relu_(pooled(second(x)), 0.2)
             x = self._drop(x, self.rates[block])
         x = self.hidden(x.permute(0, 2, 3, 1).flatten(1)).relu_()
         x = self._drop(x, self.rates[3])
@@ -174,6 +175,56 @@ class VGG8(nn.Module):
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
         return dropped(x, rate * self.training, self.generators)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """Return the maxima of squares of 2 x 2: ``F.max_pool2d(x, 2)`` in half its time on a CPU.
+
+    Values and gradients have the same bits; where a maximum is tied the first takes the gradient.
+
+    Parameters
+    ----------
+    x : (B, C, H, W) tensor
+        With even H and W; quickest with channels last in memory.
+    """
+    if x.device.type != "cpu" or not x.requires_grad:
+        return F.max_pool2d(x, 2)
+    return _MaxPool.apply(x)
+
+
+class _MaxPool(torch.autograd.Function):
+    """Maxima of neighbours in a row, then of rows, and which of the two each of them was.
+
+    Its two masks of 0 and 1 replace the int64 places of the maxima, and the values themselves.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        batch, channels, high, wide = x.shape
+        values = x.permute(0, 2, 3, 1).contiguous().view(batch, high, wide // 2, 2, channels)
+        left, right = values[:, :, :, 0], values[:, :, :, 1]
+        rows = torch.maximum(left, right).view(batch, high // 2, 2, -1)
+        top, bottom = rows[:, :, 0], rows[:, :, 1]
+        # a comparison into booleans takes several times as long
+        is_left = torch.ge(left, right, out=torch.empty_like(left))
+        is_top = torch.ge(top, bottom, out=torch.empty_like(top))
+        ctx.save_for_backward(is_left, is_top)
+        shape = (batch, channels, high // 2, wide // 2)
+        result = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        torch.maximum(top, bottom, out=result.permute(0, 2, 3, 1).view(top.shape))
+        return result
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        is_left, is_top = ctx.saved_tensors
+        batch, high, half, channels = is_left.shape
+        gradient = gradient.permute(0, 2, 3, 1).reshape(is_top.shape)
+        rows = gradient.new_empty(batch, high // 2, 2, half * channels)
+        torch.sub(gradient, torch.mul(gradient, is_top, out=rows[:, :, 0]), out=rows[:, :, 1])
+        rows = rows.view(is_left.shape)
+        values = gradient.new_empty(batch, high, half, 2, channels)
+        torch.sub(rows, torch.mul(rows, is_left, out=values[..., 0, :]), out=values[..., 1, :])
+        return values.view(batch, high, 2 * half, channels).permute(0, 3, 1, 2)
 
 
 @torch.no_grad()

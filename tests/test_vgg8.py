@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from nbkit import models
 
@@ -75,6 +76,21 @@ def test_dropout_drops_its_share_and_keeps_the_mean(network, rate, shape):
     dropped = network._drop(torch.ones(shape), rate)
     assert (dropped == 0).float().mean() == pytest.approx(rate, abs=0.015)
     assert dropped.max() == pytest.approx(1 / (1 - rate), rel=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_has_the_bits_of_pytorch(dtype, layout):
+    draw = torch.Generator().manual_seed(0)
+    tied = torch.randint(-3, 3, (3, 5, 6, 8), generator=draw)  # most squares tie
+    for values in (tied, torch.randn(3, 5, 6, 8, generator=draw)):
+        x = values.to(dtype).contiguous(memory_format=layout).requires_grad_()
+        y, wanted = models.pooled(x), F.max_pool2d(x, 2)
+        upstream = torch.randn(y.shape, generator=draw).to(dtype)
+        assert torch.equal(y, wanted)
+        gradients = [torch.autograd.grad(out, x, upstream)[0] for out in (y, wanted)]
+        assert torch.equal(*gradients)
+        assert gradients[0].count_nonzero() == y.numel()
 
 
 def test_dropout_rates_are_the_author_s_and_scale_together():

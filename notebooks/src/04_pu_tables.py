@@ -241,6 +241,7 @@ extended = {**cifar.table(size), **cifar.extended(size)}
 every = scoring.frame(store, extended, ("row", "seed"))
 every_last = every[every["criterion"] == "last"]
 means = every_last.groupby("row", sort=False)[["accuracy", "f1"]].agg(["mean", "std"])
+means = means.sort_values(("accuracy", "mean"), ascending=False)
 figures.save(
     figures.dots(
         means.xs("mean", axis=1, level=1).rename(columns={"f1": "macro F1"}),
@@ -463,9 +464,12 @@ dropout
 # %% tags=["nbval-check-output"]
 binary = scoring.frame(store, cifar.binary(size), ("row", "seed"))
 selected = binary[binary["criterion"].isin(["last", "proxy_accuracy"])]
-vehicles = tables.printed(tables.summary(selected, ["row", "criterion"], ["accuracy"]))
+scores_of = tables.printed(tables.summary(selected, ["row", "criterion"], ["accuracy"]))
+names = {"last": "last epoch", "proxy_accuracy": "best proxy accuracy"}
+vehicles = tables.wide(scores_of["accuracy"]).rename(columns=names)
+vehicles["n"] = scores_of["n"].groupby("row").max()
 tables.save(vehicles, "vehicles_cifar")
-print(tables.caption(binary, "accuracy, last epoch and best proxy accuracy", command))
+print(tables.caption(binary, "accuracy on the true test labels", command))
 vehicles
 
 # %% tags=["nbval-check-output"]

@@ -526,6 +526,15 @@ print(tables.caption(coco, f"{where}; {criterion}", photo_command, "mean_iu"))
 streets[streets["n"] > 0]
 
 # %% [markdown]
+# The mean IU alone, a case a column:
+
+# %% tags=["nbval-check-output"]
+by_case = tables.wide(streets["mean_iu"].swaplevel())
+by_case["n"] = streets["n"].groupby("row").min()
+tables.save(by_case, "several_cases")
+by_case
+
+# %% [markdown]
 # ## 7.11 What it says
 #
 # Computed from the tables above, for what is finished.
