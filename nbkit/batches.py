@@ -72,7 +72,7 @@ def mixing(
     """Shares (S, steps) and picks (S, steps, B) of an epoch, or None if the loss mixes nothing."""
     if loss.mixup is None:
         return None
-    alpha = getattr(loss, "loss", loss).alpha
+    alpha = loss.bare.alpha
     drawn = {}
     for seed in dict.fromkeys(seeds):
         rng = generator(seed, "mixup", epoch)

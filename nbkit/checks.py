@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 VOID = 255  # the label that counts nowhere
+SETTINGS = ("one_sample", "two_sample")  # the population: P and U, or U
 
 
 def fraction(name: str, value: float, *, low_open: bool = False, high_open: bool = False) -> float:
@@ -85,3 +86,21 @@ def labels(
         bad = np.unique(array[outside])[:5].tolist()
         raise ValueError(f"{name} must be in 0..{top} or {VOID} (void), got {bad}")
     return array
+
+
+def selectable(observed: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Return ``held_out`` if the selection criteria can be measured on it; ValueError otherwise.
+
+    Parameters
+    ----------
+    observed : (N, ...) integer array
+        Observed labels, 255 for void.
+    held_out : (N,) bool array
+    """
+    labels = observed[held_out]
+    if not ((labels > 0) & (labels != VOID)).any():
+        raise ValueError(
+            f"the {held_out.sum()} of {held_out.size} examples held out for selection hold no "
+            "labelled positive; take more examples, keep more labels, or take another seed"
+        )
+    return held_out

@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"nbkit {args.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -151,10 +151,13 @@ def _sweep(args: argparse.Namespace) -> int:
 
 def _data(args: argparse.Namespace) -> int:
     """Do the action on CIFAR, on a folder of masks, or on both; status 1 if a folder is flawed."""
+    from nbkit import checks
     from nbkit.data import imagenet, voc
     from nbkit.data.cifar import SOURCES, fetch_all, verify, where
 
     others = {"voc": voc.fetch_pascal, "imagenet": imagenet.fetch_weights}
+    if args.action == "fetch" and args.what:
+        checks.choice("data set", args.what, [*SOURCES, *others])
 
     def show(line: str) -> None:
         print(line, flush=True)
@@ -165,6 +168,10 @@ def _data(args: argparse.Namespace) -> int:
         lines, flaws = others[args.what](show), []
     elif args.action == "fetch":
         lines, flaws = fetch_all([args.what] if args.what else SOURCES, show=show), []
+    elif args.what in SOURCES:
+        lines, flaws = verify([args.what]), []
+    elif args.what == "imagenet":
+        lines, flaws = [f"imagenet: {imagenet.weights()} is whole"], []
     elif args.what:
         lines, flaws = voc.verify(args.what)
     else:
@@ -223,10 +230,11 @@ def _check_device() -> list[Line]:
         memory = f"{card.total_memory / 2**30:.0f} GiB"
         return [(True, "device", f"{card.name}, {memory}, bf16 {torch.cuda.is_bf16_supported()}")]
     from nbkit.precision import has_bf16
+    from nbkit.sweep import cores
 
     flags = torch.backends.cpu.get_cpu_capability()
     precision = "bf16" if has_bf16("cpu") else "fp32 (no bf16 on this chip)"
-    return [(True, "device", f"CPU, {os.cpu_count()} cores, {flags}, {precision}; no GPU found")]
+    return [(True, "device", f"CPU, {cores()} cores, {flags}, {precision}; no GPU found")]
 
 
 def _check_place() -> list[Line]:

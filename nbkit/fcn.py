@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nbkit import checks
+from nbkit import checks, images
 from nbkit.data import imagenet
 from nbkit.models import dropout_streams, dropped, he_normal
 from nbkit.rng import torch_generator
@@ -267,7 +267,7 @@ def imagenet_state(path: Path | None = None) -> dict[str, Tensor]:
     """Return the weights of torchvision's AlexNet under the names of an FCN.
 
     They fit the trunk ``alexnet``, fc6 and fc7 only with ``dense=4096``; otherwise transfer the
-    first five layers. They expect images normalised by ``images.IMAGENET``.
+    first five layers. conv1 is rewritten for the normalisation of ``images``, which is another one.
 
     Parameters
     ----------
@@ -286,6 +286,13 @@ def imagenet_state(path: Path | None = None) -> dict[str, Tensor]:
     for name, (place, shape) in shapes.items():
         state[f"{name}.weight"] = state[f"classifier.{place}.weight"].reshape(shape)
         state[f"{name}.bias"] = state[f"classifier.{place}.bias"]
+    weight = state["features.0.weight"]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in images.IMAGENET)
+    ours_mean, ours_std = (
+        torch.tensor(values).view(3, 1, 1) for values in (images.MEAN, images.STD)
+    )
+    state["features.0.bias"] += (weight * (ours_mean - mean) / std).sum((1, 2, 3))
+    state["features.0.weight"] = weight * ours_std / std
     return {key: value for key, value in state.items() if not key.startswith("classifier")}
 
 

@@ -13,7 +13,7 @@ from nbkit.rng import torch_generator
 
 MEAN = (125.3, 123.0, 113.9)  # of the CIFAR-10 training images, by channel, on the scale 0..255
 STD = (63.0, 62.1, 66.7)
-IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}  # of torchvision
+IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # mean and std of torchvision
 
 
 class Images:

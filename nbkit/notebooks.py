@@ -228,7 +228,7 @@ def refresh() -> Iterator[str]:
             nbformat.write(executed, target)
             yield f"{target.relative_to(paths.ROOT)}: {done.seconds:.0f} s"
     readme = paths.ROOT / "README.md"
-    readme.write_text(tables.fill(readme.read_text()))
+    readme.write_text(tables.fill(readme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _notebook(cells: list) -> nbformat.NotebookNode:

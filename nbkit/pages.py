@@ -1,7 +1,6 @@
 """The study as web pages: executed notebooks, figures and tables, readable without a network."""
 
 import html
-import os
 import re
 import shutil
 import time
@@ -15,7 +14,7 @@ from nbconvert import HTMLExporter
 
 from nbkit import notebooks, paths
 from nbkit.notebooks import NotebookError
-from nbkit.sweep import pool_of
+from nbkit.sweep import cores, pool_of
 
 MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n]|\n(?!\n))+?)\$", re.S)
 REMOTE = re.compile(r"<script[^>]*\bsrc=\"https?:[^>]*>\s*</script>")
@@ -69,7 +68,7 @@ def study(
     todo, pages, failures, start = notebooks.study_notebooks(), [], [], time.monotonic()
     wanted = {"preset": preset, "device": device, "engine": engine, "interactive": False}
     # notebooks that compute use the cores themselves; those that only read share them
-    workers = 1 if fresh else min(len(todo), os.cpu_count() or 1)
+    workers = 1 if fresh else min(len(todo), cores())
     with pool_of(workers) as pool:
         outcomes = [
             pool.submit(_page, path, folder / path.name, wanted, environment) for path in todo
@@ -101,9 +100,9 @@ def _page(
         known = notebooks.parameters(path)
         given = {name: value for name, value in wanted.items() if name in known}
         done = notebooks.execute(path, copy, given, environment=environment)
-    except NotebookError as error:
+        return export(done.path), done.seconds
+    except (NotebookError, OSError) as error:
         return str(error)
-    return export(done.path), done.seconds
 
 
 def export(path: Path) -> Path:
@@ -117,7 +116,7 @@ def export(path: Path) -> Path:
     exporter.mathjax_url = exporter.require_js_url = exporter.mermaid_js_url = ""
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
     page = path.with_suffix(".html")
-    page.write_text(LINKED.sub(r"\1.html\2", REMOTE.sub("", body)))
+    page.write_text(LINKED.sub(r"\1.html\2", REMOTE.sub("", body)), encoding="utf-8")
     return page
 
 
@@ -147,7 +146,8 @@ def write_index(folder: Path, preset: str, pages: list[tuple[Path, float]]) -> P
     index.write_text(
         "<!doctype html><html lang='en'><meta charset='utf-8'>"
         f"<title>Label noise: {html.escape(preset)}</title><style>{STYLE}</style>"
-        f"<body>{''.join(parts)}</body></html>\n"
+        f"<body>{''.join(parts)}</body></html>\n",
+        encoding="utf-8",
     )
     return index
 

@@ -26,6 +26,14 @@ def restart(generator: torch.Generator, seed: int, *names: str | int) -> torch.G
     return generator.manual_seed(_entropy(seed, names))
 
 
+def held_out(seed: int, size: int, share: float = 0.1) -> np.ndarray:
+    """Draw the examples that are kept for selection, at least one, as a (size,) bool array."""
+    order = generator(seed, "held out").permutation(size)
+    chosen = np.zeros(size, dtype=bool)
+    chosen[order[: max(1, round(share * size))]] = True
+    return chosen
+
+
 def _entropy(seed: int, names: tuple) -> int:
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

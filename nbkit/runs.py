@@ -80,7 +80,7 @@ class Run:
 
 def sizes(preset: str, section: str) -> dict:
     """Return the sizes of a section of the study (``presets.toml``) in a preset."""
-    presets = tomllib.loads((Path(__file__).parent / "presets.toml").read_text())
+    presets = tomllib.loads((Path(__file__).parent / "presets.toml").read_text(encoding="utf-8"))
     chosen = presets[checks.choice("preset", preset, presets)]
     if section not in chosen:
         offered = [name for name in presets if section in presets[name]]
@@ -127,14 +127,21 @@ class Store:
         Raises
         ------
         ValueError
-            If a number of the result is not finite: nothing is stored.
+            If a number of the result is not finite, or it says in ``data`` that it was trained on
+            other data than the run's are now: nothing is stored.
         StoreError
             If the disk is full or the store cannot be written.
         """
+        data = run.data_fingerprint()
+        if result.get("data", data) != data:
+            raise ValueError(
+                f"trained on {result['data']}, and here the data are {data}: they were changed, or "
+                "differ from machine to machine; nothing was stored, compute it again"
+            )
         record = {
             "experiment": run.experiment,
             "version": run.version,
-            "data": run.data_fingerprint(),
+            "data": data,
             "parameters": run.parameters,
             **_plain(result),
         }
@@ -159,7 +166,7 @@ class Store:
         Parameters
         ----------
         which : str or iterable of Run
-            An experiment (all its results), or the runs wanted.
+            An experiment (all results of its newest version), or the runs wanted.
 
         Returns
         -------
@@ -172,7 +179,9 @@ class Store:
             If a wanted run has no result.
         """
         if isinstance(which, str):
-            records = self._records(which)
+            found = list(self._records(which))
+            newest = max((record["version"] for _, record in found), default=0)
+            records = (one for one in found if one[1]["version"] == newest)
         else:
             runs = list(dict.fromkeys(which))
             records = ((run.key, self.load(run)) for run in runs)

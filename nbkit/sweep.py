@@ -78,7 +78,7 @@ def compute(
     workers : int, optional
         Worker processes of ``processes``; the cores of the machine by default, one on a GPU.
     device : str
-        ``auto``, ``cpu`` or ``cuda``.
+        ``auto``, ``cpu`` or ``cuda``; on a cluster, of each worker.
     show : callable, optional
         Takes a line of progress; by default lines go to stderr.
 
@@ -105,7 +105,8 @@ def compute(
     missing = store.missing(wanted)
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
     if missing:
-        device = pick_device(device)
+        if engine in ENGINES:
+            device = pick_device(device)  # on a cluster each worker picks its own
         progress = _Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
         stacks = list(batches(missing))
         for stack, outcomes in _engine(engine, stacks, device, workers):
@@ -147,6 +148,13 @@ def pick_device(device: str) -> str:
     return "cuda" if found and device != "cpu" else "cpu"
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # a scheduler may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def batches(runs: list[Run]) -> Iterator[list[Run]]:
     """Yield the stacks to train: runs of one kind, at most the experiment's limit at a time."""
     groups: dict[tuple, list[Run]] = {}
@@ -166,6 +174,8 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
 
     start = time.perf_counter()
     try:
+        data = [run.data_fingerprint() for run in stack]
+        device = pick_device(device)
         with one_thread():
             results = experiments.compute(stack, device)
     except Exception:
@@ -177,8 +187,8 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
     return [
         "".join(traceback.format_exception(result))
         if isinstance(result, Exception)
-        else {**result, "provenance": made}
-        for result in results
+        else {**result, "data": trained_on, "provenance": made}
+        for result, trained_on in zip(results, data, strict=True)
     ]
 
 
@@ -189,7 +199,7 @@ def _engine(engine: str, stacks: list[list[Run]], device: str, workers: int | No
     if engine == "inline":
         return ((stack, train_stack(stack, device)) for stack in stacks)
     if engine == "processes":
-        default = 1 if device == "cuda" else os.cpu_count() or 1
+        default = 1 if device == "cuda" else cores()
         count = workers or default
         return _processes(_spread(stacks, count), device, count)
     return _dask(engine, stacks, device)
@@ -302,7 +312,7 @@ class _Progress:
 def _failures(report: Report) -> str:
     lines = [f"{len(report.failed)} of {report.total} runs failed; the others are stored"]
     for run, path in itertools.islice(report.failed.items(), 10):
-        reason = path.read_text().strip().splitlines()[-1]
+        reason = path.read_text(encoding="utf-8").strip().splitlines()[-1]
         parameters = ", ".join(f"{name}={value!r}" for name, value in run.parameters.items())
         lines.append(f"  {run.experiment}({parameters}): {reason} [{path}]")
     if len(report.failed) > 10:

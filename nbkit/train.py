@@ -211,7 +211,7 @@ def _check_images(networks: int, images: Images, targets: Tensor | None, loss: L
     if targets.ndim == 4 and targets.shape[2:] != sides:
         raise ValueError(f"masks are {tuple(targets.shape[2:])} where images are {tuple(sides)}")
     if loss.mixup is not None:
-        name = type(getattr(loss, "loss", loss)).__name__
+        name = type(loss.bare).__name__
         raise ValueError(
             f"{name} mixes whole examples, and pixels are no whole examples: set mixup_weight=0"
         )
@@ -299,7 +299,7 @@ def _note_divergence(history: History, epoch: int, loss: Loss) -> None:
 
 def divergence(epoch: int, loss: Loss) -> str:
     """Return the message for a network whose loss stopped being finite."""
-    name = type(getattr(loss, "loss", loss)).__name__
+    name = type(loss.bare).__name__
     return f"the loss {name} is not finite in epoch {epoch}; try a lower learning rate"
 
 

@@ -140,6 +140,10 @@ BAD = {
     "parse by position": (lambda: losses.parse("gce(0.5)"), r"got 'gce\(0.5\)'"),
     "parse a variable": (lambda: losses.parse("gce(q=x)"), r"got 'gce\(q=x\)'"),
     "parse a call": (lambda: losses.parse("gce(q=open('f'))"), r"name\(key=value, ...\)"),
+    "parse a weight ratio": (
+        lambda: losses.parse("gce(weight_ratio=0.3)"),
+        "the weight ratio is a parameter of the run",
+    ),
     "parse two losses": (lambda: losses.parse("gce + upu"), r"got 'gce \+ upu'"),
     "parse an unknown loss": (lambda: losses.parse("focal(gamma=2)"), r"one of .*got 'focal'"),
     # losses: calling one

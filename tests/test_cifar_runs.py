@@ -214,6 +214,12 @@ def test_forward_with_an_estimated_share_is_trained_after_its_estimator(tmp_path
     assert list(tmp_path.glob("*.pt")) == [checkpoint]  # the estimator's is gone
 
 
+def test_an_estimated_share_may_be_faded_in():
+    run = CifarRun(**SHORT, loss=classification.ESTIMATED, fade_in=True)
+    (result,) = cifar.compute([run], "cpu")
+    assert 0 < result["kept"] < 1
+
+
 def test_scores_without_near_positives_leave_them_out():
     split = data.cifar(200)
     predicted = np.random.default_rng(0).integers(0, 11, len(split.test_labels))

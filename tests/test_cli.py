@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 
@@ -135,6 +136,9 @@ WRONG = {
     "sweep, experiment": ("sweep nonsense", "experiment must be one of thresholds, moons"),
     "sweep, only": ("sweep moons --preset smoke --only all", "only must be one of CrossEntropy"),
     "sweep, size": ("sweep cifar --preset smoke", "preset smoke has no cifar"),
+    "data, fetch": ("data fetch cifar", "data set must be one of cifar10, cifar100, voc, imagenet"),
+    "data, verify": ("data verify cifar10", "*cifar10 is missing: `nbkit data fetch cifar10`"),
+    "data, weights": ("data verify imagenet", "the ImageNet weights are missing: download"),
 }
 
 
@@ -143,8 +147,8 @@ def test_a_wrong_value_is_told_in_one_line_with_status_1(words, message, sandbox
     assert cli.main(words.split()) == 1
     said = capsys.readouterr()
     command, value = words.split()[0], words.split()[-1]
-    assert said.err.startswith(f"nbkit {command}: {message}")
-    assert value in said.err
+    assert fnmatch(said.err, f"nbkit {command}: {message}*")
+    assert value.lower() in said.err.lower()
     assert said.err.count("\n") == 1
     assert said.out == ""
 
@@ -214,6 +218,15 @@ def test_an_interrupted_command_says_how_to_go_on(sandbox, monkeypatch, capsys):
     monkeypatch.setattr(pages, "study", stops)
     assert cli.main(["study", "--preset", "smoke"]) == 130
     assert "the same command continues" in capsys.readouterr().err
+
+
+def test_a_refusal_of_the_file_system_is_told_in_one_line(sandbox, monkeypatch, capsys):
+    def refused(*args, **kwargs):
+        raise PermissionError(13, "Permission denied", "index.html")
+
+    monkeypatch.setattr(pages, "study", refused)
+    assert cli.main(["study", "--preset", "smoke"]) == 1
+    assert capsys.readouterr().err == "nbkit study: [Errno 13] Permission denied: 'index.html'\n"
 
 
 def test_data_says_where_the_data_sets_are_to_be(sandbox, capsys):

@@ -1,15 +1,18 @@
 """FCN-AlexNet: its shapes, its training on masks, and what a transfer carries over."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from nbkit import cli, fcn, losses, paths, train
+from nbkit import cli, fcn, images, losses, paths, train
 from nbkit.data import DataError, imagenet
+from nbkit.experiments import pretraining, transfer
 from nbkit.experiments.pixels import predict
+from nbkit.experiments.pretraining import TransferRun
 from nbkit.fcn import FCN
 from nbkit.images import Images
 
@@ -466,7 +469,7 @@ def published(sandbox, monkeypatch):
 def test_imagenet_weights_load_into_the_trunk(published):
     model = FCN(3, [0], dense=8)
     fcn.transfer(model, fcn.imagenet_state())
-    for name in ALEXNET:
+    for name in list(ALEXNET)[1:]:
         assert torch.equal(model.get_parameter(f"{name}.weight"), published[f"{name}.weight"])
     x = torch.randn(1, 256, 6, 6)
     for layer, place in ((model.fc6, 1), (model.fc7, 4)):
@@ -474,6 +477,43 @@ def test_imagenet_weights_load_into_the_trunk(published):
         expected = F.linear(x.flatten(1), weight, bias)
         torch.testing.assert_close(layer(x).flatten(1), expected, rtol=1e-4, atol=1e-3)
         x = expected[:, :, None, None]
+
+
+def test_imagenet_s_first_layer_sees_what_it_was_trained_on(published):
+    weight, bias = (published[f"features.0.{kind}"].double() for kind in ("weight", "bias"))
+    ours = {key: value.double() for key, value in fcn.imagenet_state().items()}
+    pixels = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).double() for values in images.IMAGENET)
+    theirs = ((pixels.double() - mean) / std).permute(0, 3, 1, 2)
+    found = F.conv2d(
+        Images(pixels).plain(slice(None)).double(),
+        ours["features.0.weight"],
+        ours["features.0.bias"],
+    )
+    torch.testing.assert_close(found, F.conv2d(theirs, weight, bias), rtol=1e-4, atol=1e-3)
+
+
+def test_the_row_of_imagenet_is_fine_tuned(published):
+    """In the network of preset ``paper``, whose fc6 and fc7 are not those of the file."""
+    grid = transfer.table("paper").items()
+    run = next(run for (row, *_), run in grid if row == "ImageNetModel")
+    data = {"dataset": "scenes", "images": 90, "objects": 4}
+    run = replace(run, **data, size=64, epochs=1, batch_size=4)
+    model, _ = transfer.finetune(replace(run, frozen=True), pretraining.pretrain(run))
+    for name in list(ALEXNET)[1:5]:
+        assert torch.equal(model.get_parameter(f"{name}.weight"), published[f"{name}.weight"])
+    (result,) = transfer.compute([run], "cpu")
+    assert 0 <= result["metrics"]["last"]["mean_iu"] <= 1
+
+
+@pytest.mark.parametrize("changes", [{"layers": 7}, {"network": "half"}])
+def test_imagenet_s_weights_fit_one_network_only(changes):
+    with pytest.raises(ValueError, match="fit conv1 to conv5 of network='alexnet'"):
+        TransferRun(
+            **{"images": 40, "objects": 1, "source": "imagenet"}
+            | {"network": "alexnet", "layers": 5}
+            | changes
+        )
 
 
 def test_missing_weights_name_their_place_and_their_checksum(sandbox):

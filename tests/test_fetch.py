@@ -1,8 +1,10 @@
 """Downloads over a local server that cuts, lies and refuses."""
 
+import errno
 import hashlib
 import http.server
 import io
+import os
 import tarfile
 import threading
 import time
@@ -144,6 +146,18 @@ def test_an_archive_that_ends_early_is_refused(tmp_path):
     (tmp_path / "short.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="cannot be unpacked"):
         fetch.unpack(tmp_path / "short.tar.gz", tmp_path / "inner")
+
+
+def test_a_full_disk_while_unpacking_is_told_with_the_way_out(tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "whole.tar", "w"):
+        pass
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", full)
+    with pytest.raises(DataError, match=r"inner \(No space left on device\); set NBKIT_DATA"):
+        fetch.unpack(tmp_path / "whole.tar", tmp_path / "inner")
 
 
 def test_only_one_at_a_time_makes_a_folder(tmp_path):

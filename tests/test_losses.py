@@ -655,7 +655,6 @@ def test_build_keeps_what_the_text_says():
     known = {"kept": 0.7, "prior": 0.3, "num_classes": 5}
     assert losses.build("forward(kept=0.9)", **known).kept == 0.9
     assert losses.build("nnpu(prior=0.4)", **known).prior == 0.4
-    assert losses.build("gce(weight_ratio=2.0)", **known).weight_ratio == 2.0
 
 
 @pytest.mark.parametrize("name", losses.names())

@@ -60,10 +60,23 @@ def test_whole_instances_are_labelled_or_not(annotation):
     if annotation == "P+U":
         assert (observed.masks[changed] == 0).all()
     if annotation == "P":
-        assert not (observed.masks == 0).any()
+        assert not (observed.masks[~observed.held_out] == 0).any()
+        assert (observed.masks[observed.held_out] == 0).any()  # selection needs the population
     if annotation == "P+N":
         whole = (observed.masks == true).all((1, 2)) | (observed.masks == VOID).all((1, 2))
         assert whole.all()
+
+
+@pytest.mark.parametrize("annotation", ["Complete", "P+N"])
+def test_none_is_hard_to_find_where_none_is_missing(annotation):
+    with pytest.raises(ValueError, match="which instances are missing"):
+        SegmentationRun(**SCENES, annotation=annotation, hard=True)
+
+
+def test_too_few_images_to_select_with_are_refused_before_training():
+    run = SegmentationRun(dataset="scenes", images=10, objects=1, kept=0.05)
+    with pytest.raises(ValueError, match=r"the 1 of 7 examples .* hold no labelled positive"):
+        segmentation.annotate(run)
 
 
 def test_the_hard_ones_are_smaller():
@@ -139,6 +152,12 @@ def test_every_initialisation_gives_a_result(source):
     assert low <= value <= high
 
 
+def test_images_without_a_class_are_not_drawn_in_silence():
+    _, target = pretraining.divide(TransferRun(**TRANSFER))
+    with pytest.raises(ValueError, match=r"1 target images, seed 0: no training instance of"):
+        pretraining.some(target, 0, 1, "target images")
+
+
 def test_segmentation_stores_scores_criteria_and_what_it_found_again():
     run = SegmentationRun(**SCENES | {"images": 90})
     report = sweep.compute([run], engine="inline")
@@ -146,6 +165,9 @@ def test_segmentation_stores_scores_criteria_and_what_it_found_again():
     record = runs.Store().load(run)
     assert set(record["metrics"]) == {"last", "last_3", "proxy_accuracy", "oracle", "test"}
     assert {"found", "found_small", "detection_recall"} <= set(record["metrics"]["last"])
+    kept = np.array(record["pixel_transition"])
+    assert kept[0].tolist() == [1, 0]
+    assert 0.3 < kept[1, 1] < 0.7
     last = pixels.scores(np.array(record["confusion"]))
     for name, value in last.items():
         assert record["metrics"]["last"][name] == pytest.approx(value, rel=1e-5)

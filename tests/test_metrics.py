@@ -5,6 +5,7 @@ import pytest
 import sklearn.metrics as reference
 
 from nbkit import metrics
+from nbkit.checks import SETTINGS
 
 CLASSES = 4
 
@@ -114,7 +115,7 @@ def test_proxy_accuracy_is_the_accuracy_when_everything_is_labelled(classes, rng
     assert estimate == pytest.approx((predicted == true).mean(), abs=1e-12)
 
 
-@pytest.mark.parametrize("setting", metrics.SETTINGS)
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("kept", [0.2, 0.6])
 @pytest.mark.parametrize("classes", [2, 5])
 def test_proxy_accuracy_is_unbiased(classes, kept, setting, rng):
@@ -172,7 +173,7 @@ def scored_population(rng, size=40_000, prior=0.4):
     return true, rng.standard_normal((2, size)) + np.array([[1.5], [0.8]]) * true
 
 
-@pytest.mark.parametrize("setting", metrics.SETTINGS)
+@pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("kept", [0.3, 0.8])
 def test_pu_auc_recovers_the_auc(kept, setting, rng):
     true, scores = scored_population(rng)

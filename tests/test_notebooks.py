@@ -691,6 +691,15 @@ def study(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_page_that_cannot_be_written_does_not_stop_the_study(study, monkeypatch):
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    path = study / "notebooks" / "01_good.ipynb"
+    monkeypatch.setattr(pages, "export", full)
+    assert "No space left" in pages._page(path, study / "copy.ipynb", {}, {})
+
+
 def test_a_failing_notebook_does_not_stop_the_study(study):
     lines = []
     with pytest.raises(NotebookError, match=r"^1 of 2 notebooks failed: 00_bad.ipynb: cell 3 .*$"):

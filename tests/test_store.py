@@ -207,6 +207,22 @@ def test_frame_is_sorted_by_parameters_whoever_asks(store):
     pd.testing.assert_frame_equal(by_runs, store.frame("fake"), check_exact=True)
 
 
+def test_frame_of_an_experiment_leaves_out_older_versions(store, monkeypatch):
+    put(store, 0, 1)
+    monkeypatch.setattr(FakeRun, "version", 2)
+    (newer,) = put(store, 2)
+    assert store.frame("fake").key.unique().tolist() == [newer.key]
+
+
+def test_data_that_changed_while_it_was_trained_on_fail_the_run(store, monkeypatch):
+    run = FakeRun()
+    (outcome,) = sweep.train_stack([run], "cpu")
+    monkeypatch.setitem(sweep_fake.FINGERPRINTS, "fake", "fake-data-2")
+    with pytest.raises(ValueError, match=r"trained on fake-data-1, and here .* fake-data-2"):
+        store.save(run, outcome)
+    assert files(store.root) == {}
+
+
 def test_frame_of_a_missing_run_is_an_error_that_names_it(store):
     put(store, 0)
     absent = FakeRun(seed=1)

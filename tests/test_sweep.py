@@ -326,6 +326,28 @@ def test_argument_outside_its_range_is_refused_whatever_is_stored(store, name, v
         compute([run], store, **{"engine": "processes", "workers": 1, name: value})
 
 
+def test_each_worker_picks_its_own_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (done,), (failed,) = (sweep.train_stack([FakeRun()], kind) for kind in ("auto", "cuda"))
+    assert done["provenance"]["device"] == "cpu"
+    assert "PyTorch finds no GPU here" in failed
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8}, raising=False)
+    assert sweep.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert sweep.cores() == (os.cpu_count() or 1)
+
+
+def test_moons_of_one_stack_are_trained_with_their_own_share_of_labels():
+    kinds = [MoonsRun(loss=loss, kept=kept) for kept in (0.2, 0.5) for loss in ("forward", "gce")]
+    stacks = {run.loss: [] for run in kinds}
+    for stack in sweep.batches(kinds):
+        stacks[stack[0].loss].append([run.kept for run in stack])
+    assert stacks == {"forward": [[0.2], [0.5]], "gce": [[0.2, 0.5]]}
+
+
 def test_missing_gpu_is_an_error_that_offers_the_cpu(store, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="use auto or cpu"):
@@ -338,8 +360,9 @@ def test_scheduler_that_does_not_answer_is_named(store, monkeypatch, address):
     client = distributed.Client
     monkeypatch.setattr("distributed.Client", lambda *args, timeout: client(*args, timeout=1))
     monkeypatch.setattr("dask.distributed.Client", distributed.Client)
-    with pytest.raises(ValueError, match=re.escape(address)):
-        compute([FakeRun()], store, address)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=re.escape(address)):  # whose workers may have a GPU
+        compute([FakeRun()], store, address, device="cuda")
 
 
 # costs

@@ -135,7 +135,7 @@ def test_realised_shares_are_those_of_the_matrices(store):
 def test_curves_of_unfinished_runs_are_rows_of_nothing(store):
     finish(store, "laptop", lambda part, *name: part == "table" and name[2] == 0)
     names = ("row", "fold", "seed")
-    curves = transfer.curves(store, transfer.table("laptop"), names)
+    curves = pixels.curves(store, transfer.table("laptop"), names)
     done = curves.dropna()
     assert set(done["seed"]) == {0}
     assert set(curves["seed"]) == {0, 1, 2}

@@ -180,9 +180,21 @@ def fetch_all(
     return [_line(name, load(name, show=show)) for name in names]
 
 
-def verify() -> list[str]:
-    """Return a line on each data set in the cache, and one on duplicates. Raises DataError."""
-    found = {name: load(name) for name in SOURCES if (paths.cache() / name).exists()}
+def verify(names: Iterable[str] = ()) -> list[str]:
+    """Return a line on each data set, by default those in the cache, and one on duplicates.
+
+    Raises
+    ------
+    DataError
+        If one is broken, or named and not there.
+    """
+    here = [name for name in SOURCES if (paths.cache() / name).exists()]
+    for name in names:
+        if name not in here:
+            raise DataError(f"{paths.cache() / name} is missing: `nbkit data fetch {name}`")
+    found = {
+        name: cache.read(paths.cache() / name, SOURCES[name].num_classes) for name in names or here
+    }
     lines = [_line(name, cached) for name, cached in found.items()]
     if len(found) == len(SOURCES):
         lines.append(f"{duplicates()} test images are exact duplicates of a training image")

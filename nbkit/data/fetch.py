@@ -103,10 +103,10 @@ def unpack(path: Path, folder: Path) -> None:
     Raises
     ------
     DataError
-        If the archive is truncated or unsafe.
+        If the archive is truncated or unsafe, or the disk is full.
     """
     try:
-        with tarfile.open(path) as archive:
+        with writable(folder), tarfile.open(path) as archive:
             archive.extractall(folder, filter="data")
     except (tarfile.TarError, EOFError, zlib.error) as error:
         message = f"{path} cannot be unpacked ({error}); delete it and fetch it again"

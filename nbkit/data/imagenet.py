@@ -46,7 +46,9 @@ def fetch_weights(show: Callable[[str], None] | None = None) -> list[str]:
     DataError
         If they cannot be had.
     """
-    fetch.download(ALEXNET, paths.cache(), show=show)
+    path = paths.cache() / ALEXNET.file
+    with fetch.alone(path):
+        fetch.download(ALEXNET, path.parent, show=show)
     return where()
 
 

@@ -38,7 +38,8 @@ def read(root: Path) -> tuple[tuple[str, ...], dict[str, list[str]], list[str]]:
     files |= {split: root / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPLITS}
     for what, path in files.items():
         try:
-            found[what] = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+            lines = path.read_text(encoding="utf-8").splitlines()
+            found[what] = [line.strip() for line in lines if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             found[what] = []
             flaws.append(f"{path}: cannot be read ({error}); write one name a line")

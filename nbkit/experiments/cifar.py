@@ -240,7 +240,8 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
     observed = np.concatenate([np.zeros_like(true), true[twice]])
     chosen = np.concatenate([images, twice])
     transition = noise.transition_matrix(true[chosen], observed, int(true.max()) + 1)
-    return chosen, Annotated(observed, transition, classification.hold_out(run.seed, len(chosen)))
+    held_out = checks.selectable(observed, rng.held_out(run.seed, len(chosen)))
+    return chosen, Annotated(observed, transition, held_out)
 
 
 def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> Trained:
@@ -316,7 +317,7 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     if isinstance(result, dict):
         result["precision"] = precision_on(device, run.precision)
         if run.loss == classification.ESTIMATED:
-            result["kept"] = trained.loss.kept
+            result["kept"] = trained.loss.bare.kept
         predicted = final[0].argmax(-1)
         correct = predicted == trained.split.test_labels
         result["reliability"] = metrics.reliability(final[0].max(-1), correct)

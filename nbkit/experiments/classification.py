@@ -15,7 +15,6 @@ from nbkit.checks import VOID
 from nbkit.data.split import Split
 from nbkit.experiments.scoring import Annotated, Trained, results, scores
 
-HELD_OUT = 0.1
 STACK_LIMIT = 50  # networks trained at once
 # forward correction that is not told the share of labels: trained after a network that estimates it
 ESTIMATED = "forward(kept='estimated')"
@@ -214,15 +213,8 @@ def annotate(run: ClassificationRun, true: np.ndarray) -> Annotated:
     else:
         noisy = noise.missing(true, 1 - run.kept, rng=draw)
         observed, transition = noisy.labels, noisy.transition
-    return Annotated(observed, transition, hold_out(run.seed, len(true)))
-
-
-def hold_out(seed: int, size: int) -> np.ndarray:
-    """Draw the tenth of the examples that is kept for selection, (size,) bool."""
-    order = rng.generator(seed, "held out").permutation(size)
-    held_out = np.zeros(size, dtype=bool)
-    held_out[order[: round(HELD_OUT * size)]] = True
-    return held_out
+    held_out = checks.selectable(observed, rng.held_out(run.seed, len(true)))
+    return Annotated(observed, transition, held_out)
 
 
 def estimator(run: ClassificationRun) -> ClassificationRun:
@@ -291,5 +283,5 @@ def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exceptio
     trained = fit(stack, device)
     outcomes = results(trained, test_probabilities(trained))
     if stack[0].loss == ESTIMATED and isinstance(outcomes[0], dict):
-        outcomes[0]["kept"] = trained.loss.kept
+        outcomes[0]["kept"] = trained.loss.bare.kept
     return outcomes

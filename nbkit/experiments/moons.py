@@ -55,7 +55,8 @@ class MoonsRun(runs.Run):
         return "make_moons-1"
 
     def stack(self) -> tuple:
-        return self.loss, self.fade_in, self.epochs, self.learning_rate
+        told = self.kept if losses.takes(self.loss, "kept") else None
+        return self.loss, told, self.fade_in, self.epochs, self.learning_rate
 
 
 STACK_LIMIT = 255  # networks trained at once: the arithmetic then outweighs the overhead of a step

@@ -110,14 +110,6 @@ def load(run: PixelRun) -> Segmented:
     return data.folder(run.dataset, size=run.size)
 
 
-def hold_out(seed: int, size: int, share: float = 0.1) -> np.ndarray:
-    """Draw the images that are kept for selection, (size,) bool."""
-    order = rng.generator(seed, "held out").permutation(size)
-    held = np.zeros(size, dtype=bool)
-    held[order[: round(share * size)]] = True
-    return held
-
-
 def fit(
     model: fcn.FCN,
     run: PixelRun,

@@ -9,7 +9,7 @@ import torch
 
 from nbkit import annotations, checks, fcn, losses, paths, rng
 from nbkit.checks import VOID
-from nbkit.data.segmented import Segmented, fold
+from nbkit.data.segmented import Segmented, fold, trained
 from nbkit.experiments import pixels
 from nbkit.experiments.pixels import PixelRun
 
@@ -45,7 +45,8 @@ class TransferRun(PixelRun):
     source_epochs, source_images : int
         Of the pre-training; 0 images is all of them.
     layers : int
-        How many layers of the trunk are copied, 0..7 from the first.
+        How many layers of the trunk are copied, 0..7 from the first; of ``imagenet``, whose fc6 and
+        fc7 are wider, at most five.
     frozen : bool
         Whether the copied layers stay as they are. From scratch: as they were drawn.
     target_images : int
@@ -87,6 +88,11 @@ class TransferRun(PixelRun):
                 f"fold must be in 1..{self.folds} and layers in 0..{len(fcn.TRUNK_LAYERS)}, "
                 f"got fold={self.fold}, layers={self.layers}"
             )
+        if self.source == "imagenet" and (self.network, self.layers > 5) != ("alexnet", False):
+            raise ValueError(
+                "ImageNet's weights fit conv1 to conv5 of network='alexnet': give it, and layers "
+                f"of at most 5; got network={self.network!r}, layers={self.layers}"
+            )
         for name, sources in (("rate", RATED), ("groups", ("groups",))):
             if (getattr(self, name) > 0) != (self.source in sources):
                 raise ValueError(
@@ -111,18 +117,19 @@ def divide(run: TransferRun) -> tuple[Segmented, Segmented]:
 
 
 def some(data: Segmented, seed: int, images: int, stream: str) -> Segmented:
-    """Draw training images, 0 for all of them; every class keeps at least one if it can.
+    """Draw training images, 0 for all of them.
 
     Raises
     ------
     ValueError
-        If there are fewer.
+        If there are fewer, or a class has no instance in those drawn.
     """
     train_images = np.flatnonzero(~data.validation)
     if images > len(train_images):
         raise ValueError(f"{data.name} has {len(train_images)} training images, not {images}")
     order = rng.generator(seed, stream).permutation(train_images)
-    return data.select(np.sort(order[: images or None]))
+    drawn = data.select(np.sort(order[: images or None]))
+    return trained(drawn, f"{images} {stream}, seed {seed}") if images else drawn
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from nbkit.experiments import pixels
 from nbkit.experiments.pixels import Observed, PixelRun
 
 STACK_LIMIT = 1
-ANNOTATIONS = ("Complete", "P+N", "P+U", "P")
+INCOMPLETE = ("P+U", "P")  # instances are missing
+ANNOTATIONS = ("Complete", "P+N", *INCOMPLETE)
 SIZES = ("small", "medium", "large")
 SCORES = ("mean_iu_low", "mean_iu_high", "detection_precision", "detection_recall")
 SCORES += ("found", *(f"found_{size}" for size in SIZES))
@@ -63,6 +64,11 @@ class SegmentationRun(PixelRun):
         checks.choice("target", self.target, ("foreground", "categories"))
         checks.choice("annotation", self.annotation, ANNOTATIONS)
         checks.fraction("kept", self.kept, low_open=True)
+        if self.hard and self.annotation not in INCOMPLETE:
+            raise ValueError(
+                f"hard says which instances are missing, and of {self.annotation} none is: use "
+                f"annotation {' or '.join(INCOMPLETE)}"
+            )
         losses.parse(self.loss)
         checks.choice("balance", self.balance, pixels.BALANCES)
 
@@ -111,18 +117,20 @@ def several(preset: str) -> dict[tuple[str, str, int], SegmentationRun]:
 
     ``several``: foreground, several instances an image; ``categories``: K categories, on the data
     set that the preset names for them; ``hard``: as ``several``, and the small instances and those
-    at the border are missing.
+    at the border are missing (rows where none is missing are those of ``several``).
     """
     size = runs.sizes(preset, "segmentation")
     cases = {
-        "several": (size["several"], {}),
-        "categories": (size["categories"], {"target": "categories"}),
-        "hard": (size["several"], {"hard": True}),
+        "several": (size["several"], "foreground"),
+        "categories": (size["categories"], "categories"),
+        "hard": (size["several"], "foreground"),
     }
     rows = {name: ROWS[name] for name in size["several_rows"]}
     return {
-        (case, *key): replace(run, **changes)
-        for case, (data, changes) in cases.items()
+        (case, *key): replace(
+            run, target=target, hard=case == "hard" and run.annotation in INCOMPLETE
+        )
+        for case, (data, target) in cases.items()
         for key, run in _case(size, data, rows, size["several_seeds"]).items()
     }
 
@@ -158,15 +166,15 @@ def annotate(run: SegmentationRun) -> Observed:
     true = _labels(run, train_set)
     classes = 2 if run.target == "foreground" else len(whole.classes)
     draw, observed = rng.generator(run.seed, "annotation"), true
-    if run.annotation in ("P+U", "P"):
+    if run.annotation in INCOMPLETE:
         difficulty = train_set.difficulty() if run.hard else None
         observed = noise.missing(true, 1 - run.kept, rng=draw, difficulty=difficulty).labels
     masks, whole_masks = train_set.masks(observed), train_set.masks(true)
     if run.annotation == "P+N":
         masks[draw.random(len(masks)) >= run.kept] = VOID
+    held_out = checks.selectable(masks, rng.held_out(run.seed, len(masks)))
     if run.annotation == "P":
-        masks[masks == 0] = VOID
-    held_out = pixels.hold_out(run.seed, len(masks))
+        masks[(masks == 0) & ~held_out[:, None, None]] = VOID  # selection needs the population
     return Observed(train_set, observed, masks, whole_masks, held_out, classes)
 
 
@@ -305,6 +313,9 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
             "prior": pixels.prior(observed.true),
             "transition": noise.transition_matrix(
                 _labels(run, observed.data), observed.labels, observed.classes
+            ),
+            "pixel_transition": noise.transition_matrix(
+                observed.true.ravel(), observed.masks.ravel(), observed.classes
             ),
         }
     ]

@@ -5,7 +5,7 @@ a chosen way; its trunk is copied, and the network learns the classes of the fol
 How well it then does is what its features were worth.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -153,26 +153,6 @@ def grid(preset: str) -> dict[tuple, TransferRun]:
     }
 
 
-def curves(
-    store: runs.Store, grid: Mapping[tuple, TransferRun], names: Sequence[str]
-) -> pd.DataFrame:
-    """Return how the fine-tunings of a grid went.
-
-    Returns
-    -------
-    DataFrame
-        ``names``, ``epoch`` and ``mean_iu``, a row an evaluation; a row of NaN for an unfinished
-        run.
-    """
-    rows = []
-    for parts, run in grid.items():
-        record = store.load(run) or {"curves": {"epoch": [np.nan], "mean_iu": [np.nan]}}
-        own = dict(zip(names, parts, strict=True))
-        went = zip(*(record["curves"][name] for name in ("epoch", "mean_iu")), strict=True)
-        rows += [own | {"epoch": epoch, "mean_iu": score} for epoch, score in went]
-    return pd.DataFrame(rows)
-
-
 def realised(store: runs.Store, grid: Mapping[tuple, TransferRun]) -> pd.DataFrame:
     """Return what the labels of the rate curves became, from the stored transition matrices.
 
@@ -203,7 +183,13 @@ def realised(store: runs.Store, grid: Mapping[tuple, TransferRun]) -> pd.DataFra
 
 def _run(size: dict, fold: int, seed: int, source: str = "complete") -> TransferRun:
     return TransferRun(
-        **size["data"], **size["network"], folds=size["folds"], fold=fold, seed=seed, source=source
+        **size["data"],
+        **size["network"],
+        folds=size["folds"],
+        fold=fold,
+        seed=seed,
+        source=source,
+        layers=5 if source == "imagenet" else 7,  # torchvision's fc6 and fc7 are wider
     )
 
 
@@ -277,8 +263,9 @@ def compute(stack: list[TransferRun], device: str) -> list[dict | Exception]:
         if run.seed == 0 and run.fold == 1 and filters is not None:
             result["filters"] = np.round(filters.cpu().numpy(), 3)
         for name in ("transition", "pixel_transition"):
-            if getattr(source, name) is not None and len(getattr(source, name)) <= 32:
-                result[name] = np.round(getattr(source, name), 4)
+            matrix = getattr(source, name)
+            if matrix is not None and max(matrix.shape) <= 32:  # not of a class an instance
+                result[name] = np.round(matrix, 4)
         results.append(result)
     paths.checkpoint(source_key(stack[0])).unlink(missing_ok=True)
     return results

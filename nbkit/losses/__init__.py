@@ -25,6 +25,7 @@ __all__ = [
     "create",
     "names",
     "parse",
+    "takes",
     "threshold",
     "with_balance",
 ]
@@ -92,6 +93,11 @@ def create(name: str, **hyper) -> Loss:
 def parse(spec: str) -> tuple[str, dict]:
     """Split a loss written as text, such as ``gce(q=0.5)``, into its name and hyper-parameters.
 
+    Raises
+    ------
+    ValueError
+        For another form, an unknown loss, or a weight ratio, which is a parameter of the run.
+
     Examples
     --------
     >>> parse("nnpu(variant='clamp', gamma=0.5)")
@@ -106,6 +112,8 @@ def parse(spec: str) -> tuple[str, dict]:
     except (AttributeError, SyntaxError, TypeError, ValueError) as error:
         message = f"write a loss as name or name(key=value, ...), got {spec!r}"
         raise ValueError(message) from error
+    if "weight_ratio" in hyper:
+        raise ValueError(f"{spec}: the weight ratio is a parameter of the run, not of its loss")
     return checks.choice("loss", name, LOSSES), hyper
 
 
@@ -118,9 +126,14 @@ def build(
     and does not name it gets the true value given here; a separable loss gets the weight ratio.
     """
     name, hyper = parse(spec)
-    accepted = inspect.signature(LOSSES[name]).parameters
     known = {"kept": kept, "prior": prior, "num_classes": num_classes, "weight_ratio": weight_ratio}
-    return create(name, **{key: known[key] for key in known if key in accepted} | hyper)
+    return create(name, **{key: known[key] for key in known if takes(spec, key)} | hyper)
+
+
+def takes(spec: str, key: str) -> bool:
+    """Whether the loss of a text has a hyper-parameter that the text leaves open."""
+    name, hyper = parse(spec)
+    return key in inspect.signature(LOSSES[name]).parameters and key not in hyper
 
 
 def with_balance(loss: Loss, weight_ratio: float) -> Loss:

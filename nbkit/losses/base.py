@@ -42,6 +42,11 @@ class Loss(nn.Module):
         """Whether the loss is a mean of one value a position."""
         return type(self).formula is not Loss.formula
 
+    @property
+    def bare(self) -> "Loss":
+        """The loss without a fade-in."""
+        return self
+
     def formula(self, log_p: Tensor, y: Tensor) -> Tensor:
         """Return the unweighted loss of each position.
 
@@ -152,6 +157,10 @@ class FadeIn(Loss):
     @property
     def separable(self) -> bool:
         return self.loss.separable
+
+    @property
+    def bare(self) -> Loss:
+        return self.loss
 
     def set_epoch(self, epoch: int) -> None:
         self.alpha.fill_(0.95 ** (epoch * (epoch + 1) / 2) if epoch < self.epochs else 0.0)

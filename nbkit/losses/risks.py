@@ -16,10 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nbkit import checks
-from nbkit.checks import VOID
+from nbkit.checks import SETTINGS, VOID
 from nbkit.losses.base import Loss, masked_mean, wide
 
-SETTINGS = ("one_sample", "two_sample")
 SURROGATES = {"sigmoid": lambda f: torch.sigmoid(-f), "logistic": lambda f: F.softplus(-f)}
 
 

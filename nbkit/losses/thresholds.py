@@ -8,7 +8,7 @@ r = w_U / w_P fix beforehand. Bayes' decision is t = 1/2.
 import numpy as np
 
 from nbkit import checks
-from nbkit.losses.risks import SETTINGS
+from nbkit.checks import SETTINGS
 
 # a point with a = c eta of label mass P and 1 - a of U is called positive where a > s r (1 - a)
 SHARE_OF_U = {

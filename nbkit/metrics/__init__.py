@@ -1,7 +1,6 @@
 """Scores: of examples (``examples``) and of the pixels of images (``pixels``)."""
 
 from nbkit.metrics.examples import (
-    SETTINGS,
     auc,
     average_precision,
     calibration_error,
@@ -16,7 +15,6 @@ from nbkit.metrics.examples import (
 from nbkit.metrics.pixels import STATISTICS, bootstrap, class_iu, image_confusions, segmentation
 
 __all__ = [
-    "SETTINGS",
     "STATISTICS",
     "auc",
     "average_precision",

@@ -7,9 +7,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from nbkit import checks
-from nbkit.checks import VOID
-
-SETTINGS = ("one_sample", "two_sample")
+from nbkit.checks import SETTINGS, VOID
 
 
 def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:

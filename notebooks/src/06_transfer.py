@@ -453,7 +453,7 @@ layerwise
 # %%
 names = ("row", "fold", "seed")
 parts = {n: run for n, run in transfer.table(preset).items() if n[0] != "SingleCategory"}
-went = transfer.curves(store, parts, names)
+went = pixels.curves(store, parts, names)
 labels = ("epoch of fine-tuning", "mean IU on validation images", "Learning curves")
 shown = level(went, "row", "epoch")
 figures.save(
