@@ -88,50 +88,60 @@ def half_width(spread: float, n: int, level: float = 0.95) -> float:
 
 
 def paired(
-    frame: pd.DataFrame, *, by: str, value: str, reference: str, level: float = 0.95
+    frame: pd.DataFrame,
+    *,
+    by: str,
+    value: str,
+    reference: str,
+    pair: Sequence[str] = ("seed",),
+    unit: str | None = None,
+    level: float = 0.95,
 ) -> pd.DataFrame:
-    """Compare every row with a reference row, seed by seed.
+    """Compare every row with a reference row, pair by pair.
 
     Two runs of one seed share annotation, held-out examples, initial weights and batches, so their
-    difference is less noisy than either score. Only seeds that both rows have count.
+    difference is less noisy than either score. Only pairs that both rows have count.
 
     Parameters
     ----------
     frame : DataFrame
-        One row a run: the columns ``by``, ``seed`` and ``value``; NaN where a run is not finished.
+        One row a run: ``by``, the columns of ``pair`` and ``value``; NaN where a run is not
+        finished.
     reference : str
         The row that is subtracted.
+    pair : sequence of str
+        Columns that two runs of a pair have in common.
+    unit : str, optional
+        A column of ``pair`` whose groups count as one observation each, the mean of their
+        differences: what is said then holds for other such groups too, not for these alone.
     level : float
         Of the confidence intervals.
 
     Returns
     -------
     DataFrame
-        Indexed by the other rows, in their order: ``difference``, ``low``, ``high``, ``n`` paired
-        seeds, ``p`` (t-test), ``p_holm`` over all rows that have one, and ``verdict``.
+        Indexed by the other rows, in their order: ``difference``, ``low``, ``high``, ``n`` pairs
+        or units, ``p`` (t-test), ``p_holm`` over all rows that have one, and ``verdict``.
 
     Raises
     ------
     ValueError
-        If the frame has no such reference, or two runs of one row and seed.
+        If the frame has no such reference, or two runs of one row and pair.
     """
     if reference not in set(frame[by]):
         raise ValueError(f"the reference {reference!r} is no {by} of the frame")
-    scores = frame.pivot(index="seed", columns=by, values=value)
+    scores = frame.pivot(index=list(pair), columns=by, values=value)
+    columns = ["difference", "low", "high", "n", "p"]
     rows = {}
     for name in dict.fromkeys(frame[by]):
         if name == reference:
             continue
-        differences = (scores[name] - scores[reference]).dropna().to_numpy()
-        mean, low, high, p = interval(differences, level)
-        rows[name] = {
-            "difference": mean,
-            "low": low,
-            "high": high,
-            "n": len(differences),
-            "p": p,
-        }
-    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
+        differences = (scores[name] - scores[reference]).dropna()
+        if unit is not None:
+            differences = differences.groupby(level=unit).mean()
+        mean, low, high, p = interval(differences.to_numpy(), level)
+        rows[name] = mean, low, high, len(differences), p
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(by)
     table["p_holm"] = holm(table["p"].to_numpy())
     sure = np.where(table["p_holm"] < 1 - level, np.sign(table["difference"]), 0)
     table["verdict"] = [

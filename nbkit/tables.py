@@ -150,7 +150,7 @@ def regret(
     return table.rename_axis(columns=None).reset_index()
 
 
-def caption(frame: pd.DataFrame, criterion: str, command: str, value: str = "accuracy") -> str:
+def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
     """Return a caption: how many runs a row has, under which criterion, where, and how to get them.
 
     Parameters
@@ -158,8 +158,6 @@ def caption(frame: pd.DataFrame, criterion: str, command: str, value: str = "acc
     frame : DataFrame
         From ``experiments.scoring.frame`` or ``experiments.pixels.frame``.
     criterion, command : str
-    value : str
-        A column that every finished run has.
     """
     runs = frame.drop_duplicates("key")
     done = runs["device"] != ""

@@ -52,8 +52,12 @@ def fetch_weights(show: Callable[[str], None] | None = None) -> list[str]:
     return where()
 
 
+def present() -> bool:
+    """Whether there is a file of the weights in ``paths.cache()``."""
+    return (paths.cache() / ALEXNET.file).is_file()
+
+
 def where() -> list[str]:
     """Return a line that says where the weights lie, or where they are to be put."""
-    path = paths.cache() / ALEXNET.file
-    missing = "missing; `nbkit data fetch imagenet` brings 244 MB"
-    return [f"imagenet: {path} ({'there' if path.exists() else missing})"]
+    missing = f"missing; `nbkit data fetch imagenet` brings 244 MB, SHA-256 {ALEXNET.sha256}"
+    return [f"imagenet: {paths.cache() / ALEXNET.file} ({'there' if present() else missing})"]

@@ -104,7 +104,7 @@ last = frame[frame["criterion"] == "last"]
 table = tables.printed(tables.summary(last, ["row"], pixels.MEASURES))
 tables.save(table[table["n"] > 0], f"table3_{single}")
 criterion = "last epoch, mean ± standard deviation over n seeds"
-print(tables.caption(frame, f"{single}, {criterion}", command, "mean_iu"))
+print(tables.caption(frame, f"{single}, {criterion}", command))
 table.loc[list(segmentation.DRAFT_ROWS)]
 
 # %% [markdown]
@@ -216,7 +216,7 @@ figures.save(
 
 # %% tags=["nbval-check-output"]
 tables.save(statistics.printed(paired), f"table3_differences_{single}")
-print(tables.caption(frame, "mean IU minus that of CrossEntropy, last epoch", command, "mean_iu"))
+print(tables.caption(frame, "mean IU minus that of CrossEntropy, last epoch", command))
 statistics.printed(paired)
 
 # %% [markdown]
@@ -248,7 +248,7 @@ figures.save(
 
 # %% tags=["nbval-check-output"]
 tables.save(tables.printed(regrets), f"table3_regret_{single}")
-print(tables.caption(frame, "regret in mean IU, mean ± standard deviation", command, "mean_iu"))
+print(tables.caption(frame, "regret in mean IU, mean ± standard deviation", command))
 tables.printed(regrets)
 
 # %% tags=["nbval-check-output"]
@@ -296,7 +296,7 @@ figures.save(
 # %% tags=["nbval-check-output"]
 names = ["detection_precision", "detection_recall"]
 detected = tables.printed(tables.summary(last, ["row"], [*names, "mean_iu"]))
-print(tables.caption(frame, f"foreground pixels, {criterion}", command, "mean_iu"))
+print(tables.caption(frame, f"foreground pixels, {criterion}", command))
 detected
 
 # %% tags=["nbval-check-output"]
@@ -351,7 +351,7 @@ figures.save(
 # %% tags=["nbval-check-output"]
 crowded = tables.printed(tables.summary(crowd_last, ["case", "row"], pixels.MEASURES))
 tables.save(crowded[crowded["n"] > 0], f"several_{several}")
-print(tables.caption(crowd, f"{where}; {criterion}", command, "mean_iu"))
+print(tables.caption(crowd, f"{where}; {criterion}", command))
 crowded
 
 # %% tags=["nbval-check-output"]
@@ -378,7 +378,7 @@ if single == "scenes":
     rates = [f"{chance[name]:.3f}" if name in chance else "–" for name in measures]
     found.loc["(base rate, seed 0)"] = [*rates, "–"]
 tables.save(found[found["n"] != 0], f"found_{single}")
-print(tables.caption(frame, f"average precision, {criterion}", command, "mean_iu"))
+print(tables.caption(frame, f"average precision, {criterion}", command))
 found
 
 # %%
@@ -496,7 +496,7 @@ photos = pixels.frame(store, segmentation.single("small"), ("row", "seed"))
 shown = photos[photos["criterion"] == "last"]
 pets = tables.printed(tables.summary(shown, ["row"], pixels.MEASURES))
 tables.save(pets[pets["n"] > 0], "table3_pets3")
-print(tables.caption(photos, f"pets3, {criterion}", photo_command, "mean_iu"))
+print(tables.caption(photos, f"pets3, {criterion}", photo_command))
 pets[pets["n"] > 0]
 
 # %%
@@ -522,7 +522,7 @@ shown = coco[coco["criterion"] == "last"]
 streets = tables.printed(tables.summary(shown, ["case", "row"], pixels.MEASURES))
 tables.save(streets[streets["n"] > 0], "several_photographs")
 where = shown_on(sizes("small", "segmentation"))
-print(tables.caption(coco, f"{where}; {criterion}", photo_command, "mean_iu"))
+print(tables.caption(coco, f"{where}; {criterion}", photo_command))
 streets[streets["n"] > 0]
 
 # %% [markdown]
