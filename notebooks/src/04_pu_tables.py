@@ -478,7 +478,7 @@ tables.published("vehicles").astype(object).fillna("–")
 # %% [markdown]
 # **See:** compare gaps to "Complete", not accuracies: published rows differ in network, in the
 # number of labels, and in how the epoch was chosen. A row at .6 calls every image an animal, a row
-# at .4 a vehicle: alone, the PU risks end in such an answer here. Faded in, nnPU learns.
+# at .4 a vehicle: alone, the PU risks end in such an answer here. Faded in, they learn.
 
 # %% [markdown]
 # ## 4.13 Does the arithmetic change a result?
