@@ -98,6 +98,36 @@ def test_a_comparison_of_nothing_finished_is_empty_of_numbers(recwarn):
     assert not recwarn.list
 
 
+def test_a_unit_counts_once_however_many_pairs_it_has(rng):
+    shifts = {0: 0.3, 1: 0.1, 2: -0.1}  # what a fold adds to a difference
+    frame = pd.DataFrame(
+        {
+            "row": row,
+            "fold": fold,
+            "seed": seed,
+            "f1": rng.normal(shifts[fold] * (row == "B"), 0.01),
+        }
+        for row in "AB"
+        for fold in shifts
+        for seed in range(4 if fold else 3)
+    )
+    options = {"by": "row", "value": "f1", "reference": "A", "pair": ("fold", "seed")}
+    pairs, folds = (statistics.paired(frame, **options, unit=u).loc["B"] for u in (None, "fold"))
+    mean = frame.groupby(["row", "fold"])["f1"].mean().unstack("row")
+    expected = stats.ttest_rel(mean["B"], mean["A"])
+    assert (pairs["n"], folds["n"]) == (11, 3)
+    assert folds["difference"] == pytest.approx((mean["B"] - mean["A"]).mean())
+    assert folds["p"] == pytest.approx(expected.pvalue)
+    assert folds["high"] - folds["low"] > pairs["high"] - pairs["low"]
+
+
+def test_a_reference_alone_is_compared_with_nothing():
+    alone = scores().query("row == 'A'")
+    table = statistics.paired(alone, by="row", value="accuracy", reference="A")
+    assert table.empty
+    assert statistics.printed(table).empty
+
+
 def test_an_unknown_reference_is_refused():
     with pytest.raises(ValueError, match="'Z' is no row"):
         statistics.paired(scores(), by="row", value="accuracy", reference="Z")
