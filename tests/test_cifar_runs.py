@@ -63,6 +63,15 @@ def test_a_run_is_given_what_is_annotated_and_not_held_out(monkeypatch, annotati
     assert annotated.held_out.sum() == 20
 
 
+def test_no_image_of_two_samples_is_held_out_and_trained_on():
+    true = np.arange(400) % 2
+    images, annotated = cifar.annotate(CifarRun(**TWO_SAMPLE | {"labelled": 100}), true)
+    held = annotated.held_out
+    assert not set(images[held]) & set(images[~held])
+    assert len(set(images[held])) == 40
+    assert (annotated.observed[held] > 0).any()
+
+
 def test_two_samples_are_all_images_and_some_positives_again():
     true = data.vehicles().train_labels
     rows, annotated = cifar.annotate(CifarRun(**TWO_SAMPLE), true)
@@ -285,7 +294,7 @@ def test_the_table_has_the_draft_s_rows_and_the_figure_shares_its_runs():
 
 def test_runs_are_found_without_their_images(monkeypatch, tmp_path):
     monkeypatch.setenv("NBKIT_DATA", str(tmp_path / "nothing"))
-    assert len({run.key for run in cifar.binary("small").values()}) == 18
+    assert len({run.key for run in cifar.binary("small").values()}) == 20
 
 
 def test_dist_pu_warms_up_for_half_of_the_epochs():

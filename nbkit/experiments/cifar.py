@@ -139,6 +139,7 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
     bayes = round(1000 / (2 * 0.4 * 50_000), 4)
     two_sample = {"annotation": "two-sample", "labelled": 1000}
     nnpu = two_sample | {"loss": "nnpu(setting='two_sample')"}
+    vpu = two_sample | {"loss": "vpu(setting='two_sample')"}
     warm = f"dist_pu(setting='two_sample', warm_up={size['epochs'] // 2})"
     dist_pu = two_sample | {"loss": warm}
     kinds = {
@@ -148,7 +149,8 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
         "Exponential, Bayes r": two_sample | {"loss": "exponential", "weight_ratio": 2 * bayes},
         "nnPU": nnpu,
         "nnPU, fade-in": nnpu | {"fade_in": True},
-        "VPU": two_sample | {"loss": "vpu(setting='two_sample')"},
+        "VPU": vpu,
+        "VPU, fade-in": vpu | {"fade_in": True},
         "Dist-PU": dist_pu,
         "Dist-PU, fade-in": dist_pu | {"fade_in": True},
     }
@@ -240,8 +242,8 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
     observed = np.concatenate([np.zeros_like(true), true[twice]])
     chosen = np.concatenate([images, twice])
     transition = noise.transition_matrix(true[chosen], observed, int(true.max()) + 1)
-    held_out = checks.selectable(observed, rng.held_out(run.seed, len(chosen)))
-    return chosen, Annotated(observed, transition, held_out)
+    held_out = rng.held_out(run.seed, len(true))[chosen]  # by image: some are two examples
+    return chosen, Annotated(observed, transition, checks.selectable(observed, held_out))
 
 
 def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> Trained:

@@ -142,6 +142,9 @@ def rows(
         "Exponential, Bayes r": Row(loss="exponential", weight_ratio=bayes),
         "Exponential, fade-in": Row(loss="exponential", weight_ratio=balanced, fade_in=True),
         "BootstrapHard, as run": Row(loss="bootstrap_hard_as_run", weight_ratio=balanced),
+        "BootstrapHard, as run, fade-in": Row(
+            loss="bootstrap_hard_as_run", weight_ratio=balanced, fade_in=True
+        ),
         "BootstrapSoft": Row(loss="bootstrap_soft", weight_ratio=balanced),
         "EntropyMin": Row(loss="entropy_min", weight_ratio=balanced),
         "GCE, r = 1": Row(loss="gce"),
