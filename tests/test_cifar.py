@@ -235,7 +235,10 @@ def test_duplicates_between_train_and_test_are_counted(full):
     twins[5:8] = images[:3]
     np.save(full / "cifar100" / "test_images.npy", twins)
     assert duplicates() == 3
-    assert verify()[-1].startswith("3 test images")
+    *_, foreign, count = verify()
+    assert count.startswith("3 test images")
+    assert foreign.startswith("vehicles: its content, cifar-")
+    assert "is not that of the published cifar-" in foreign
 
 
 def test_where_names_what_is_missing_and_its_checksum(empty):

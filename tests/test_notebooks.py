@@ -338,6 +338,23 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     assert twins["difference"].to_dict() == pytest.approx(gap.to_dict(), abs=1e-4)
 
 
+@pytest.mark.xdist_group("photographs")
+def test_the_tables_compute_what_is_missing_and_that_alone(
+    tmp_path, committed_results, monkeypatch
+):
+    monkeypatch.setenv("NBKIT_DATA", str(fake_cifar.write_cache(tmp_path / "data", train=200)))
+    ignored = shutil.ignore_patterns("cifar")
+    shutil.copytree(committed_results, tmp_path / "results", ignore=ignored)
+    grid, store = cifar.grid("smoke"), Store(tmp_path / "results")
+    lacking = {grid["table", "Weighted", 0], grid["extended", "GCE", 0]}
+    fake_cifar.write_results(store, set(grid.values()) - lacking)
+    before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
+    run("04_pu_tables", tmp_path, {"size": "smoke", "compute": True}, folders(tmp_path))
+    after = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
+    assert {path: after[path] for path in before} == before
+    assert set(after) - set(before) == {store.path(run) for run in lacking}
+
+
 @pytest.mark.xdist_group("smoke 07_pu_segmentation")
 def test_table_3_shows_what_is_finished_and_trains_nothing(tmp_path):
     grid = segmentation.single("smoke")

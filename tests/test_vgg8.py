@@ -78,6 +78,18 @@ def test_dropout_drops_its_share_and_keeps_the_mean(network, rate, shape):
     assert dropped.max() == pytest.approx(1 / (1 - rate), rel=1e-4)
 
 
+@pytest.mark.parametrize("rate", [0.2, 0.5])
+def test_values_are_dropped_independently_of_each_other(network, rate):
+    network.begin_epoch(0)
+    first, second = (
+        (network._drop(torch.ones(128, 512, 8, 8), rate) == 0).double().flatten() for _ in range(2)
+    )
+    shifted = [first.roll(lag) for lag in (1, 2, 3, 4, 512)]  # four values come from one number
+    for other in (second, *shifted):
+        together = torch.corrcoef(torch.stack([first, other]))[0, 1]
+        assert abs(together) < 5 / len(first) ** 0.5
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_pooling_has_the_bits_of_pytorch(dtype, layout):

@@ -196,6 +196,13 @@ def verify(names: Iterable[str] = ()) -> list[str]:
         name: cache.read(paths.cache() / name, SOURCES[name].num_classes) for name in names or here
     }
     lines = [_line(name, cached) for name, cached in found.items()]
+    for kind, parts in PARTS.items():
+        own = _fingerprint([found[name].manifest for name in parts if name in found])
+        if set(parts) <= set(found) and own != OFFICIAL[kind]:
+            lines.append(
+                f"{kind}: its content, {own}, is not that of the published {OFFICIAL[kind]}; "
+                "results will stand beside the published ones, not among them"
+            )
     if len(found) == len(SOURCES):
         lines.append(f"{duplicates()} test images are exact duplicates of a training image")
     return lines
