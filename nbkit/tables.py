@@ -162,7 +162,7 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
     runs = frame.drop_duplicates("key")
     done = runs["device"] != ""
     devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
-    return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}; `{command}`"
+    return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}\n`{command}`"
 
 
 def wide(values: pd.Series) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def test_a_caption_counts_the_runs(store, seeds):
     finish(store, lambda row, seed: seed < seeds)
     text = tables.caption(table(store), "last epoch", "nbkit sweep cifar")
     device = "fake bf16" if seeds else "nothing trained yet"
-    assert text == f"{7 * seeds} of 35 runs finished; last epoch; {device}; `nbkit sweep cifar`"
+    assert text == f"{7 * seeds} of 35 runs finished; last epoch; {device}\n`nbkit sweep cifar`"
 
 
 def test_a_caption_counts_a_run_of_two_rows_once(store):

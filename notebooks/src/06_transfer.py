@@ -700,8 +700,8 @@ def finding(frame: pd.DataFrame, name: str) -> str:
     found, folds = (against(frame, "FromScratch", unit=unit) for unit in (None, "fold"))
     gains = ", ".join(f"{what} {gain(found, row)}" for what, row in PRETRAINED.items())
     return (
-        f"{name}, {found['n'].max()} pairs: to mean IU a pre-training adds with {gains}. Told "
-        f"apart from none: {sure(found)}; with a fold as one observation: {sure(folds)}."
+        f"{name}, {found['n'].max()} pairs: to mean IU a pre-training adds with {gains}. Higher or "
+        f"lower after Holm: {sure(found)}; with a fold as one observation: {sure(folds)}."
     )
 
 
@@ -713,8 +713,8 @@ lost = {
 sentences = [
     finding(table, dataset.capitalize()),
     f"{dataset.capitalize()}, {rates['seed'].nunique() * rates['fold'].nunique()} pairs: with "
-    f"{worst:.0%} of the instances "
-    + ", ".join(f"{verb} mean IU changes by {change}" for verb, change in lost.items())
+    f"{worst:.0%} of the instances struck in the pre-training, mean IU changes by "
+    + ", ".join(f"{change} if they are {verb}" for verb, change in lost.items())
     + ".",
     finding(photo, "Photographs of MSRC"),
 ]
