@@ -27,6 +27,7 @@ interactive = True
 
 # %% tags=["setup"]
 import functools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,8 @@ figures.use_style()
 store = Store()
 command = f"nbkit sweep transfer --preset {preset}"
 size = sizes(preset, "transfer")
-dataset = size["data"]["dataset"]
+where = size["data"]["dataset"]
+dataset = Path(where).name  # of a folder too
 
 # %% [markdown]
 # ## 6.1 What is finished
@@ -96,7 +98,7 @@ print(
 
 # %%
 first = next(iter(transfer.table(preset).values()))
-here = dataset == "scenes" or voc.locate(dataset).exists()
+here = where == "scenes" or voc.locate(where).exists()
 counts = {}
 for fold in range(1, size["folds"] + 1) if here else ():
     run = TransferRun(**first.parameters | {"fold": fold})

@@ -27,6 +27,7 @@ interactive = True
 
 # %% tags=["setup"]
 import functools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ from nbkit.runs import Store, sizes
 figures.use_style()
 store = Store()
 size = sizes(preset, "segmentation")
-single, several = size["single"]["dataset"], size["several"]["dataset"]
+single, several = (Path(size[part]["dataset"]).name for part in ("single", "several"))
 command = f"nbkit sweep segmentation --preset {preset}"
 
 # %% [markdown]
@@ -336,7 +337,7 @@ for answer, score in constant.items():
 # %%
 def shown_on(size: dict) -> str:
     """Name the data sets of the three cases."""
-    several, named = size["several"]["dataset"], size["categories"]["dataset"]
+    several, named = (Path(size[part]["dataset"]).name for part in ("several", "categories"))
     return several if named == several else f"{several}; categories: {named}"
 
 
@@ -388,7 +389,7 @@ for case, own in crowd_last[crowd_last["row"] != "Complete"].groupby("case", sor
 measures = ["found", *(f"found_{group}" for group in segmentation.SIZES)]
 found = tables.printed(tables.summary(last, ["row"], measures)).astype(object)
 found = found.drop(["Complete", "P+N"])
-if single == "scenes" or voc.locate(single).exists():  # it needs the masks
+if single == "scenes" or voc.locate(size["single"]["dataset"]).exists():  # it needs the masks
     chance = segmentation.chance(grid["CrossEntropy", 0])
     rates = [f"{chance[name]:.3f}" if name in chance else "–" for name in measures]
     found.loc["(base rate, seed 0)"] = [*rates, "–"]
