@@ -5,6 +5,7 @@ palette masks ``SegmentationClass/NAME.png`` and ``SegmentationObject/NAME.png``
 void), and ``ImageSets/Segmentation/train.txt`` and ``val.txt``, which list the names.
 """
 
+import functools
 import hashlib
 from collections import Counter
 from pathlib import Path
@@ -124,11 +125,22 @@ def content(root: Path) -> str:
     try:
         for split, names in lists.items():
             for name in names:
-                sums = (fetch.sha256(root / part / f"{name}.{PARTS[part]}") for part in PARTS)
+                sums = (_sha256(root / part / f"{name}.{PARTS[part]}") for part in PARTS)
                 lines.append(" ".join([split, name, *sums]))
     except OSError as error:
         raise failure(root, [f"{error.filename}: {error.strerror}"]) from error
     return hashlib.sha256("\n".join([*classes, *sorted(lines)]).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    """The SHA-256 of a file, read again only if its size or time of change is another one."""
+    state = path.stat()
+    return _read_sum(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=100_000)
+def _read_sum(path: Path, size: int, changed: int) -> str:
+    return fetch.sha256(path)
 
 
 def failure(root: Path, flaws: list[str]) -> DataError:
