@@ -27,6 +27,7 @@ interactive = True
 
 # %% tags=["setup"]
 import functools
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -722,7 +723,7 @@ sentences = [
 ]
 findings = pd.DataFrame(index=pd.Index(sentences, name="what the runs say"))
 tables.save(findings, "hypothesis")
-print("\n\n".join(sentences))
+print("\n\n".join(textwrap.fill(sentence, 95) for sentence in sentences))
 
 # %% [markdown]
 # ## 6.14 A run of your own
