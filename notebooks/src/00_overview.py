@@ -62,7 +62,7 @@ for name in ("cross_entropy", "exponential", "bootstrap_hard", "forward"):
     print(f"{name:15} positive from a posterior of {losses.threshold(name, kept=0.5):.2f}")
 
 # %% [markdown]
-# One half would be right. Notebook 01 derives the formula for every loss and measures it.
+# One half would be right. Notebook 01 derives the main formulas and measures them.
 #
 # ## 0.4 Real images: the draft's Table 2 in small
 #

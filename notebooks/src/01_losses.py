@@ -110,6 +110,9 @@ for spec in shown:
 figures.pulls(grid, pull)
 
 # %% [markdown]
+# (GCE is $(1 - p_y^q)/q$ with $q = .7$; forward is $-\log(1 - c\,p)$ on U; hard bootstrapping is
+# cross-entropy to a target that is half the label 0 and half the network's own decision.)
+#
 # **See:** cross-entropy pulls hardest exactly where the network is surest that a positive was
 # missed. Exponential, GCE and forward correction let go there; hard bootstrapping aims at one half
 # as soon as the network believes "positive", and goes on pulling.
@@ -176,17 +179,18 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** the black line is where each network decides. Cross-entropy keeps the red cloud's hidden
-# members (black edges) out; the exponential loss takes most of them in.
+# **See:** the black line is where each network decides. Cross-entropy keeps most of the red cloud's
+# hidden members (black edges) out; the exponential loss takes most of them in.
 
 # %% [markdown]
 # ## 1.6 Fade-in: why start gently?
 #
-# The draft introduces a *fade-in* "to avoid an all-positive initial prediction": cross-entropy in
-# epoch 0, and the share $a_e = .95^{e(e+1)/2}$ of it in epoch $e$, until only the exponential loss
-# is left after ten. With class weights that favour the few labelled positives, a young network
-# calls too much positive, and where it is sure of that the exponential loss hardly pulls it back.
-# The figure counts what a network on the moons calls positive, averaged over 51 seeds.
+# The draft wants a *fade-in* to avoid an all-positive initial prediction, and gives no schedule.
+# The author's code has cross-entropy in epoch 0, and the share $a_e = .95^{e(e+1)/2}$ of it in
+# epoch $e$, until only the exponential loss is left after ten. With class weights that favour the
+# few labelled positives, a young network calls too much positive, and where it is sure of that the
+# exponential loss hardly pulls it back. The figure counts what a network on the moons calls
+# positive, averaged over 51 seeds.
 
 # %%
 settings = {
@@ -217,25 +221,27 @@ figures.series(start, labels)
 # %% [markdown]
 # ## 1.7 Class imbalance
 #
-# *Balanced* weights make labelled and unlabelled examples weigh the same in total:
-# $r = \pi c / (1 - \pi c)$. Compare with Bayes' $r = c / (2 - c)$: the two agree only at
-# $\pi = 1/2$. When positives are rare (a few object pixels in an image), balanced weights
-# overshoot.
+# *Balanced* weights make labelled and unlabelled examples weigh the same in total: $r = n_P / n_U$,
+# labelled over unlabelled, which is $\pi c / (1 - \pi c)$. Compare with Bayes' $r = c / (2 - c)$:
+# the two agree only at $\pi = 1/2$. When positives are rare (a few object pixels in an image),
+# balanced weights overshoot.
 
 # %%
 figures.balance(0.5)
 
 # %% [markdown]
 # **See:** with 5 % of positives, balanced weights call an example positive from a posterior of
-# about .05 on. The way out is to set the ratio, not to balance.
+# about .05 on (Weighted; Exponential even earlier). The way out is to set the ratio, not to
+# balance.
 
 # %% [markdown]
 # ## 1.8 The threshold calculus, measured
 #
-# The same argument gives a closed form for every loss; `losses.threshold` has them all with their
-# derivations. Do trained networks obey? On Gaussians the posterior is known, so we can look: for
-# each loss, three weight ratios (or assumed priors) and two labelled shares, small networks learn
-# from 40,000 PU-labelled points, five seeds each, and we read off the posterior at which they flip.
+# The same argument gives a closed form for every loss but the noise layer; `help(losses.threshold)`
+# lists them. Do trained networks obey? On Gaussians the posterior is known, so we can look: for
+# each loss, three weight ratios (for uPU and nnPU assumed priors, for VPU and Dist-PU true ones)
+# and two labelled shares, small networks learn from 40,000 PU-labelled points, five seeds each, and
+# we read off the posterior at which they flip.
 
 # %%
 runs = thresholds.grid(preset)
@@ -292,7 +298,8 @@ explore.panel(
 )
 
 # %% [markdown]
-# **See:** one third puts cross-entropy at Bayes' line; exponential needs twice that ratio.
+# **See:** at .35 cross-entropy decides near one half; exponential needs nearly twice that ratio
+# (try .65), hard bootstrapping as much, and forward correction 1.
 
 # %% [markdown] tags=["exercises"]
 # ## Exercises

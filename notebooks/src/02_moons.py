@@ -31,13 +31,13 @@ store = Store()
 # %% [markdown]
 # ## 2.1 Figure 3
 #
-# 800 points with noise .2, half of them for training: 200 of each class. On the left all labels are
-# right; in the other columns half of the positives are hidden among the negatives. Colours follow
-# the draft's caption: **red circles** are labelled positive, **blue squares** are not, a black edge
-# marks a hidden positive; the background is red where the network says "positive". (The author's
-# code drew them the other way round.) In the top row the size of a marker is its loss, in the
-# bottom row the derivative of the loss by the logit of its label; both are scaled within each
-# label.
+# 800 points with noise .2, half of them for training: about 200 of each class. On the left all
+# labels are right; in the other columns half of the positives are hidden among the negatives.
+# Colours follow the draft's caption: **red circles** are labelled positive, **blue squares** are
+# not, a black edge marks a hidden positive; the background is red where the network says
+# "positive". (The author's code drew them the other way round.) In the top row the size of a marker
+# is its loss, in the bottom row the derivative of the loss by the logit of its label; both are
+# scaled within each label.
 
 # %%
 panels = [moons.figure3(title) for title in moons.FIGURE3]
@@ -46,15 +46,17 @@ figures.save(figures.moons_grid(panels), "figure3_moons")
 # %% [markdown]
 # **See:** under cross-entropy (second column) the hidden positives carry the largest losses and
 # slopes, and drag the boundary over the red moon. Under the exponential loss their slopes are
-# small: the network has found them and is left alone.
+# small: the network has found them and is left alone. (As in the author's notebook, cross-entropy
+# has no class weights here, the exponential loss and hard bootstrapping balanced ones, weighted
+# half of that ratio; section 2.2 has the exponential loss without.)
 
 # %% [markdown]
 # ## 2.2 The sweep: fewer and fewer labels
 #
 # The author repeated this 51 times for seven shares of missing labels, with the settings below. His
 # "AUC" is computed from hard labels, which makes it the balanced accuracy. We run the same
-# protocol: fresh points, mask and weights for each of 51 seeds; score after the last epoch on 400
-# test points with true labels.
+# protocol: fresh points, mask and weights for each of 51 seeds (his mask had one seed); score after
+# the last epoch on 400 test points with true labels.
 
 # %% tags=["nbval-check-output"]
 settings = pd.DataFrame(
@@ -150,7 +152,9 @@ assert preset != "laptop" or gap.max() < 0.02
 # ## 2.4 The cliff was in the formula
 #
 # A loss finds nothing once its threshold (notebook 01) exceeds every posterior, so at the latest
-# when it reaches 1. For the unweighted losses that happens at a labelled share we can compute.
+# when it reaches 1. For the unweighted losses that happens at a labelled share we can compute. That
+# is for endless data: by luck some regions of a small sample hold more labels, so that networks
+# find a little beyond the cliff.
 
 # %% tags=["nbval-check-output"]
 cliff = pd.DataFrame(

@@ -330,10 +330,11 @@ figures.lines(lost, x="missing", y="their pixels flipped", by="which", labels=la
 # %% [markdown]
 # ## 5.6 Other ways to label the same instances
 #
-# The draft compares networks pre-trained with labels that are not wrong but *poor*: every category
-# called 1 (PixelObjectness; the labels of SingleCategory are the same where all other objects are
-# misannotated as the one target), one category alone, a random category for every instance
-# (RandomCategory), categories merged into groups, up to every instance its own class (Figure 2).
+# The draft also pre-trains on labels that are coarse or wrong as a whole: every category called 1
+# (PixelObjectness; the labels of SingleCategory are the same where all other objects are
+# misannotated as the one target), a random category for every instance (RandomCategory), and
+# categories merged into fewer and fewer (Figure 2). We add one category alone, and every instance
+# its own class.
 
 
 # %%
