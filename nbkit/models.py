@@ -143,7 +143,9 @@ class VGG8(nn.Module):
         start = torch_generator(self.seeds[0], "weights")
         for layer in (*self.convolutions, self.hidden, self.output):
             he_normal(layer, start)
-        self.convolutions.to(memory_format=torch.channels_last)  # as their inputs: fewer copies
+        for layer in self.convolutions:  # in memory as their inputs lie: fewer copies
+            weight = layer.weight.detach().contiguous(memory_format=torch.channels_last)
+            layer.weight = nn.Parameter(weight)
 
     def begin_epoch(self, epoch: int) -> None:
         """Start the dropout stream of an epoch, so that training can resume at any epoch."""

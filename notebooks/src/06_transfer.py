@@ -677,7 +677,7 @@ print("".join(f"  {line}\n" for line in statistics.told(apart, "mean IU", "Cross
 # In three sentences, with 95 % intervals over pairs of fold and seed:
 
 
-# %% tags=["nbval-check-output"]
+# %%
 def gain(found: pd.DataFrame, row: str) -> str:
     """Return a difference with its interval, as text."""
     difference, low, high = found.loc[row, ["difference", "low", "high"]]
@@ -692,6 +692,7 @@ PRETRAINED = {
 }
 
 
+# %%
 def sure(found: pd.DataFrame) -> str:
     """Return what is told apart after Holm, as text."""
     names = [what for what, row in PRETRAINED.items() if found.loc[row, "p_holm"] < 0.05]
@@ -708,6 +709,7 @@ def finding(frame: pd.DataFrame, name: str) -> str:
     )
 
 
+# %% tags=["nbval-check-output"]
 worst = rates["rate"].max()
 ends = rates[rates["rate"].isin([0, worst])].assign(row=rates["rate"].astype(str))
 lost = {
