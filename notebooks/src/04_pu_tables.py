@@ -37,7 +37,6 @@ from nbkit.runs import Store, sizes
 figures.use_style()
 store = Store()
 command = f"nbkit sweep cifar --preset {size}"
-more = f"{command} --only extended"
 
 # %% [markdown]
 # ## 4.1 What is finished
@@ -250,12 +249,11 @@ curve
 # 1/3. Forward, Backward and the Bayes ratio are told the rate of missing labels, which *Forward,
 # estimated* has from a first network (Elkan and Noto 2008); the PU risks, uPU to Dist-PU, are told
 # the prior (VPU for its category term alone); the others know neither. *Fade-in* begins with
-# cross-entropy and hands over within ten epochs, as the draft proposed: ten of twelve here, so that
-# such a row has seen much of cross-entropy. *As run* is BootstrapHard with its two arguments
+# cross-entropy and hands over within ten epochs, as in the author's code: ten of twelve here, so
+# that such a row has seen much of cross-entropy. *As run* is BootstrapHard with its two arguments
 # swapped; its author ran it after a start with cross-entropy, which is the row with fade-in. A PU
-# risk is estimated batch by batch, from 32
-# images here where its authors used hundreds: section 4.12 holds it to their own protocol. Dist-PU
-# warms up for half of the epochs, as in its paper.
+# risk is estimated batch by batch, from 32 images here where its authors used hundreds: section
+# 4.12 holds it to their own protocol. Dist-PU warms up for half of the epochs, as in its paper.
 
 # %%
 means = every_last.groupby("row", sort=False)[["accuracy", "f1"]].agg(["mean", "std"])
@@ -280,7 +278,7 @@ figures.save(
 columns = ["accuracy", "precision", "recall", "f1", "detection_precision", "detection_recall"]
 full = tables.printed(tables.summary(every_last, ["row"], columns))
 tables.save(full, "extended_cifar")
-print(tables.caption(every, "last epoch, mean ± standard deviation over n seeds", more))
+print(tables.caption(every, "last epoch, mean ± standard deviation over n seeds", command))
 full
 
 # %% [markdown]
@@ -300,7 +298,7 @@ ahead["threshold"] = [
     for kind in kinds.values()
 ]
 after = full.loc[decided, ["detection_precision", "detection_recall", "accuracy", "n"]]
-print(tables.caption(every, "last epoch; threshold of the minimiser, notebook 01", more))
+print(tables.caption(every, "last epoch; threshold of the minimiser, notebook 01", command))
 ahead.loc[decided].round(3).join(after)
 
 # %% [markdown]
@@ -313,7 +311,7 @@ pu = every_last[~every_last["row"].isin(["Complete", "P+N"])]
 paired = statistics.paired(pu, by="row", value="accuracy", reference="Exponential")
 tables.save(statistics.printed(paired), "differences_extended_cifar")
 criterion = "accuracy minus that of balanced Exponential, last epoch, Holm over all rows"
-print(tables.caption(every, criterion, more))
+print(tables.caption(every, criterion, command))
 statistics.printed(paired)
 
 # %% [markdown]
@@ -347,7 +345,7 @@ figures.save(
 
 # %% tags=["nbval-check-output"]
 tables.save(tables.printed(regrets), "regret_cifar")
-print(tables.caption(every, "regret in accuracy, mean ± standard deviation over n seeds", more))
+print(tables.caption(every, "regret in accuracy, mean ± standard deviation over n seeds", command))
 tables.printed(regrets)
 
 # %% tags=["check"]
@@ -535,7 +533,7 @@ for row, own in pairs.groupby("row", sort=False):
 compared = pd.concat(compared, names=["row"]).reset_index("precision", drop=True)
 tables.save(compared.round(4), "precision_cifar")
 criterion = "fp32 twins; accuracy of bf16 minus that of fp32, last epoch"
-print(tables.caption(twins, criterion, f"{command} --only precision"))
+print(tables.caption(twins, criterion, command))
 compared.round(4).astype(object).fillna("–")
 
 # %%

@@ -680,8 +680,8 @@ print("".join(f"  {line}\n" for line in statistics.told(apart, "mean IU", "Cross
 # %%
 def gain(found: pd.DataFrame, row: str) -> str:
     """Return a difference with its interval, as text."""
-    difference, low, high = found.loc[row, ["difference", "low", "high"]]
-    return f"{difference:+.3f} ({low:+.3f} .. {high:+.3f})"
+    line = statistics.printed(found).loc[row]
+    return f"{line['difference']} ({line['interval']})"
 
 
 PRETRAINED = {
@@ -695,8 +695,8 @@ PRETRAINED = {
 # %%
 def sure(found: pd.DataFrame) -> str:
     """Return what is told apart after Holm, as text."""
-    names = [what for what, row in PRETRAINED.items() if found.loc[row, "p_holm"] < 0.05]
-    return ", ".join(names) or "nothing"
+    apart = found["verdict"].isin(["higher", "lower"])
+    return ", ".join(what for what, row in PRETRAINED.items() if apart[row]) or "nothing"
 
 
 def finding(frame: pd.DataFrame, name: str) -> str:
