@@ -104,6 +104,21 @@ def test_what_is_called_positive_is_a_mean_over_seeds(store):
     assert rates["Weighted"].is_monotonic_decreasing
 
 
+def test_false_positives_are_those_of_the_first_run_of_a_row_that_names_some(store):
+    grid = cifar.table("small")
+    for (row, seed), run in grid.items():
+        result = fake_cifar.made_up(run) | {"false_positives": [[seed, 1, 0.9], [7, 2, 0.8]]}
+        if row == "Weighted" and seed == 0:
+            del result["false_positives"]  # stored before results named images
+        if row == "Weighted" or seed > 2:
+            store.save(run, result)
+    found = scoring.false_positives(store, grid)
+    first = found.groupby("row", sort=False).first()
+    assert first["seed"].to_dict() == {row: 1 if row == "Weighted" else 3 for row, _ in grid}
+    assert (first["image"] == first["seed"]).all()
+    assert len(found) == 2 * len(first)
+
+
 def test_the_reliability_of_a_row_pools_its_runs(store):
     finish(store, lambda row, seed: row == "Weighted" and seed < 2)
     lines = scoring.reliability(store, cifar.table("small"))

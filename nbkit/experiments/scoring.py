@@ -183,6 +183,30 @@ def called_positive(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
     return table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
 
 
+def false_positives(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
+    """Return which images of class 0 the first run of each row is surest are positive.
+
+    Parameters
+    ----------
+    store : runs.Store
+    grid : mapping
+        (row, ...) -> Run of CIFAR; runs that are unfinished, or name no images, are left out.
+
+    Returns
+    -------
+    DataFrame
+        ``row``, ``seed``, ``image`` (its index among the test images), ``predicted`` (a class) and
+        ``probability`` of being positive; a line an image, the surest first.
+    """
+    found: dict[str, list] = {}
+    for (row, *_), run in grid.items():
+        named = (store.load(run) or {}).get("false_positives")
+        if named is not None and row not in found:
+            found[row] = [(row, run.seed, *one) for one in named]
+    lines = [line for part in found.values() for line in part]
+    return pd.DataFrame(lines, columns=["row", "seed", "image", "predicted", "probability"])
+
+
 def reliability(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
     """Return how often the rows of ``called_positive`` are right where they are how sure.
 
