@@ -1,4 +1,4 @@
-"""Figures of masks and of transition matrices: what they say, and what they refuse."""
+"""Figures of masks, transition matrices and moons: what they say, and what they refuse."""
 
 import numpy as np
 import pytest
@@ -98,3 +98,16 @@ def test_a_transition_matrix_shows_its_shares_and_hides_zeros():
         "one",
         "two",
     ]
+
+
+@pytest.mark.parametrize("panels", [1, 2, 3])
+def test_the_legend_of_moons_lies_within_the_figure(panels):
+    points, observed = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    panel = {"title": "t", "points": points, "observed": observed, "true": observed}
+    panel |= {"probability": lambda at: 1 / (1 + np.exp(-at[:, 0]))}
+    figures.use_style()
+    figure = figures.side_by_side([panel] * panels)
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1

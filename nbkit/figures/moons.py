@@ -36,7 +36,8 @@ def side_by_side(panels: Sequence[dict]) -> Figure:
     for axis, panel in zip(axes[0], panels, strict=True):
         _moons_panel(axis, panel, np.zeros(len(panel["points"])))
         axis.set_title(panel["title"])
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
+    narrow = {"fontsize": 8.5, "columnspacing": 1, "handletextpad": 0.2}  # as one panel
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, **narrow)
     return figure
 
 
