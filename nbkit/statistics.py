@@ -142,13 +142,31 @@ def paired(
         mean, low, high, p = interval(differences.to_numpy(), level)
         rows[name] = mean, low, high, len(differences), p
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(by)
-    table["p_holm"] = holm(table["p"].to_numpy())
+    return judged(table, level)
+
+
+def judged(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Correct the p-values of comparisons for how many there are, and say what is told apart.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of one or several tables of ``paired``: ``difference``, ``n`` and ``p``.
+    level : float
+        Of confidence.
+
+    Returns
+    -------
+    DataFrame
+        With ``p_holm`` and ``verdict`` over all of its rows, old ones replaced.
+    """
+    table = table.assign(p_holm=holm(table["p"].to_numpy()))
     sure = np.where(table["p_holm"] < 1 - level, np.sign(table["difference"]), 0)
-    table["verdict"] = [
+    verdicts = [
         VERDICTS[int(sign)] if n > 1 else "too few seeds"
         for sign, n in zip(sure, table["n"], strict=True)
     ]
-    return table
+    return table.assign(verdict=verdicts)
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:

@@ -171,7 +171,7 @@ def wide(values: pd.Series) -> pd.DataFrame:
     table = values.rename("value").reset_index()
     rows, columns = table[first].unique(), table[second].unique()
     table = table.pivot_table(index=first, columns=second, values="value", aggfunc="first")
-    return table.loc[rows, columns]
+    return table.reindex(index=rows, columns=columns)  # a pivot drops what has no value
 
 
 def published(name: str) -> pd.DataFrame:

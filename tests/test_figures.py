@@ -1,9 +1,12 @@
-"""Figures of masks, transition matrices and moons: what they say, and what they refuse."""
+"""Figures of masks, transition matrices, moons and claims: what they say, and what they refuse."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 
 from nbkit import data, figures
+from nbkit.figures.claims import OUTCOMES
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +114,46 @@ def test_the_legend_of_moons_lies_within_the_figure(panels):
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.x1 <= figure.bbox.x1
+
+
+def test_a_claim_has_the_colour_of_its_outcome_where_it_was_tested():
+    lines = [
+        ("one", "x", "+0.1", "holds"),
+        ("one", "y", "-0.2", "the other way round"),
+        ("two", "y", "+0.0", "not told apart"),
+        ("two", "draft", "+0.3", np.nan),
+    ]
+    frame = pd.DataFrame(lines, columns=["claim", "data", "shown", "outcome"])
+    (axis,) = figures.verdicts({"losses": frame}, "title").axes
+    rows, columns = ["one", "two"], ["x", "y", "draft"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == rows
+    assert [label.get_text() for label in axis.get_xticklabels()] == columns
+    written = {text.get_position(): text.get_text() for text in axis.texts}
+    (mesh,) = axis.collections
+    mesh.update_scalarmappable()
+    colours = mesh.get_facecolors().reshape(len(rows), len(columns), 4)
+    for claim, name, shown, outcome in lines:
+        row, column = rows.index(claim), columns.index(name)
+        assert written[column, row] == shown
+        if outcome is np.nan:
+            assert colours[row, column, 3] == 0, "what is no test has no colour"
+        else:
+            assert to_hex(colours[row, column]) == OUTCOMES[outcome].lower()
+    assert written[0, 1] == ""
+    assert colours[1, 0, 3] == 0
+
+
+def test_numbers_that_agree_lie_on_the_diagonal():
+    frame = pd.DataFrame({"theirs": [0.2, 0.9], "ours": [0.2, np.nan], "row": ["a", "b"]})
+    figure = figures.parity(
+        frame.assign(panel="p"), x="theirs", y="ours", by="row", panel="panel", labels=("", "", "")
+    )
+    (axis,) = figure.axes
+    (line,) = axis.lines
+    np.testing.assert_array_equal(*line.get_data())
+    first, _ = axis.collections
+    assert first.get_offsets().tolist() == [[0.2, 0.2]]
+    low, high = axis.get_xlim()
+    assert low < 0.2
+    assert high >= 0.9
+    assert axis.get_ylim() == (low, high)

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import itertools
 import json
 import math
 import os
@@ -36,7 +37,7 @@ from nbkit import (
     paths,
     sweep,
 )
-from nbkit.exercises import label_noise
+from nbkit.exercises import claims, label_noise
 from nbkit.exercises import segmentation as on_masks
 from nbkit.experiments import cifar, classification, moons, scoring, segmentation, single
 from nbkit.notebooks import NotebookError
@@ -904,6 +905,33 @@ def table_frame() -> pd.DataFrame:
     return pd.DataFrame([*rows, {**rows[0], "row": "Complete", "annotation": "Complete"}])
 
 
+FOUND = pd.DataFrame(
+    {
+        "claim": ["a", "a", "a", "b"],
+        "data": ["x", "y", "z", "y"],
+        "outcome": ["holds", "not told apart", "holds", "holds"],
+    }
+)
+
+
+def right_sign_flips(values):
+    choices = np.array(list(itertools.product((-1, 1), repeat=len(values))))
+    return (abs(choices @ values) >= abs(values.sum()) - 1e-12).mean()
+
+
+def decided(**gaps: float) -> pd.DataFrame:
+    """Accuracies of five seeds a row, at a distance from chance with very little noise."""
+    noise = np.random.default_rng(0).normal(0, 1e-3, (len(gaps), 5))
+    return pd.DataFrame(
+        {"row": row, "seed": seed, "accuracy": 0.5 + gap + noise[i, seed]}
+        for i, (row, gap) in enumerate(gaps.items())
+        for seed in range(5)
+    )
+
+
+DECIDED = decided(a=0.2, b=0.1, c=0.2, d=0.0), decided(a=0.1, b=0.2, c=0.0, d=0.2)
+
+
 def right_interval(first, second):
     low, high = stats.ttest_rel(first, second).confidence_interval(0.95)
     return low, high
@@ -1085,6 +1113,29 @@ CHECKS = {
             lambda mask, instances: ndimage.median_filter(mask, 7),  # names have no order
         ),
         ("argmax", "bincount", "majority"),
+    ),
+    "08 warm-up": (
+        lambda answer: claims.where_it_holds(answer, FOUND, "a"),
+        ["x", "z"],
+        (["x"], ["x", "y"], ["y"], [], ["nowhere"], "x", 2),
+        ("'x'", "z holds", "x, z"),
+    ),
+    "08 core": (
+        claims.sign_flips,
+        right_sign_flips,
+        (
+            lambda values: right_sign_flips(values) / 2,
+            lambda values: right_sign_flips(values) - 2 ** (1 - len(values)),
+            lambda values: stats.ttest_1samp(values, 0).pvalue,
+            lambda values: stats.wilcoxon(values).pvalue,  # ranks, not sums
+        ),
+        ("0.0625", "product", "abs"),
+    ),
+    "08 open": (
+        lambda answer: claims.decided_by_data(answer, *DECIDED, [("known", "a", "d")]),
+        ("a", "b"),
+        (("b", "a"), ("a", "c"), ("a", "d"), ("d", "a"), ("a", "a"), ("a", "?"), ("a",), "ab"),
+        (),
     ),
     "07 warm-up": (
         lambda answer: on_masks.nothing_found(answer, 0.08),

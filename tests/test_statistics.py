@@ -46,6 +46,22 @@ def test_an_interval_is_that_of_scipy(rng):
     )
 
 
+def test_comparisons_of_several_tables_are_corrected_together(rng):
+    tables = []
+    for gap in (0.3, 0.03, 0.0):
+        scores = pd.DataFrame(rng.normal(0.5, 0.02, (6, 3)), columns=list("ABC"))
+        scores["B"] += gap
+        long = scores.rename_axis("seed").reset_index().melt("seed", var_name="row")
+        tables.append(statistics.paired(long, by="row", value="value", reference="A"))
+    both = statistics.judged(pd.concat(tables))
+    p = np.concatenate([table["p"] for table in tables])
+    np.testing.assert_allclose(both["p_holm"], statistics.holm(p))
+    sure = rejected(p, 0.05)
+    assert 0 < sure.sum() < len(p)
+    wanted = np.where(sure, np.where(both["difference"] > 0, "higher", "lower"), "not told apart")
+    assert both["verdict"].tolist() == wanted.tolist()
+
+
 def test_few_or_equal_values_give_no_warning_and_no_false_claim(recwarn):
     assert np.isnan(statistics.interval(np.array([]))).all()
     mean, *rest = statistics.interval(np.array([0.1]))

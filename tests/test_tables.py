@@ -119,6 +119,15 @@ def test_false_positives_are_those_of_the_first_run_of_a_row_that_names_some(sto
     assert len(found) == 2 * len(first)
 
 
+def test_a_wide_table_keeps_what_has_no_value():
+    index = pd.MultiIndex.from_product([["b", "a"], [0.5, 0.1]], names=["row", "kept"])
+    table = tables.wide(pd.Series([1.0, np.nan, np.nan, np.nan], index))
+    assert table.index.tolist() == ["b", "a"]
+    assert table.columns.tolist() == [0.5, 0.1]
+    assert table.loc["b", 0.5] == 1
+    assert table.isna().sum(axis=None) == 3
+
+
 def test_the_reliability_of_a_row_pools_its_runs(store):
     finish(store, lambda row, seed: row == "Weighted" and seed < 2)
     lines = scoring.reliability(store, cifar.table("small"))

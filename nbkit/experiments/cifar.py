@@ -15,7 +15,7 @@ from nbkit import checks, data, losses, metrics, models, noise, paths, rng, runs
 from nbkit.checks import VOID
 from nbkit.data.cifar import fingerprint, near_positive
 from nbkit.data.split import Split
-from nbkit.experiments import classification
+from nbkit.experiments import classification, scoring
 from nbkit.experiments.classification import DRAFT_ROWS, ClassificationRun, Row
 from nbkit.experiments.scoring import Annotated, Trained, results, scores
 from nbkit.images import Images
@@ -27,7 +27,6 @@ COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
 PRECISION_ROWS = ("P+N", "Complete", "Exponential")
 EVALUATION_BATCH = 500
-SUREST = 12  # false positives that a result names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,16 +327,9 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
             far, rates = _near_and_far(trained.split, predicted)
             result["metrics"]["last"] |= far
             result["called_positive"] = rates
-        result["false_positives"] = _false_positives(final[0], trained.split.test_labels)
+        named = scoring.surest_false_positives(final[0], trained.split.test_labels)
+        result["false_positives"] = named
     return [result]
-
-
-def _false_positives(final: np.ndarray, true: np.ndarray) -> list[tuple[int, int, float]]:
-    """The surest of the images of class 0 that are called positive: index, class, probability."""
-    predicted, positive = final.argmax(-1), 1 - final[:, 0]
-    wrong = np.flatnonzero((true == 0) & (predicted > 0))
-    surest = wrong[np.argsort(-positive[wrong], kind="stable")][:SUREST]
-    return [(int(i), int(predicted[i]), float(positive[i])) for i in surest]
 
 
 def _near_and_far(split: Split, predicted: np.ndarray) -> tuple[dict, dict]:

@@ -130,6 +130,27 @@ def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
     return outcomes
 
 
+def surest_false_positives(
+    final: np.ndarray, true: np.ndarray, count: int = 12
+) -> list[tuple[int, int, float]]:
+    """Return the examples of class 0 that are most surely called positive, the surest first.
+
+    Parameters
+    ----------
+    final : (N, C) array
+        Class probabilities.
+    true : (N,) integer array
+
+    Returns
+    -------
+    list of (index, predicted class, probability of being positive)
+    """
+    predicted, positive = final.argmax(-1), 1 - final[:, 0]
+    wrong = np.flatnonzero((true == 0) & (predicted > 0))
+    surest = wrong[np.argsort(-positive[wrong], kind="stable")][:count]
+    return [(int(i), int(predicted[i]), float(positive[i])) for i in surest]
+
+
 def frame(store: Store, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.DataFrame:
     """Return the scores of a grid of which some runs, or all, may not be finished.
 

@@ -3,6 +3,7 @@
 Functions return a closed matplotlib figure: a notebook shows it by naming it last in a cell.
 """
 
+from nbkit.figures.claims import parity, verdicts
 from nbkit.figures.comparisons import dots, rates, wall
 from nbkit.figures.masks import masks, transitions
 from nbkit.figures.moons import moons_grid, side_by_side
@@ -33,6 +34,7 @@ __all__ = [
     "masks",
     "measured_thresholds",
     "moons_grid",
+    "parity",
     "pixel_rows",
     "png",
     "pulls",
@@ -46,5 +48,6 @@ __all__ = [
     "tinted",
     "transitions",
     "use_style",
+    "verdicts",
     "wall",
 ]

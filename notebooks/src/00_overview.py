@@ -151,6 +151,7 @@ tables.printed(tables.summary(shown, ["row"], ["mean_iu", "pixel_accuracy"]))
 # | [05_label_noise](05_label_noise.ipynb) | what does an error do to an object? | section 3 |
 # | [06_transfer](06_transfer.ipynb) | do wrong labels make bad features? | Table 1, Figs. 1, 2 |
 # | [07_pu_segmentation](07_pu_segmentation.ipynb) | the same losses, pixel by pixel | Table 3 |
+# | [08_claims](08_claims.ipynb) | what does the draft say, and what of it holds? | all of it |
 #
 # The long runs take days; notebooks 04, 06 and 07 show those that are finished, and say how many
 # are missing.

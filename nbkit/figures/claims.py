@@ -1,0 +1,90 @@
+"""What is published beside what was run: numbers on a diagonal, and claims with their verdicts."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from nbkit.figures.style import COLORS, grid
+
+OUTCOMES = {
+    "holds": "#8FC1E3",
+    "the other way round": "#F2A57B",
+    "not told apart": "#E4E4E4",
+    "too few seeds": "#FFFFFF",
+}
+
+
+def parity(
+    frame: pd.DataFrame, *, x: str, y: str, by: str, panel: str, labels: tuple[str, str, str]
+) -> Figure:
+    """Two sources of the same numbers against each other; on the diagonal they agree.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a number; NaN where a source lacks it.
+    x, y : str
+        Columns of the two sources.
+    by, panel : str
+        Columns: a colour a value of the first, a panel a value of the second.
+    labels : tuple of str
+        Of the axes, and the title.
+    """
+    parts = dict(list(frame.groupby(panel, sort=False)))
+    figure, axes = grid(1, len(parts), (3.5 * len(parts), 4.4), sharex=True, sharey=True)
+    shown = {}
+    for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, zorder=0)
+        for row, own in part.groupby(by, sort=False):
+            color = COLORS.get(row)
+            shown[row] = axis.scatter(own[x], own[y], s=26, color=color, alpha=0.8, label=row)
+        axis.set(xlabel=labels[0], title=name, aspect="equal")
+    low = min(frame[[x, y]].min().min(), 0.9)
+    axes[0, 0].set(ylabel=labels[1], xlim=(low - 0.04, 1), ylim=(low - 0.04, 1))
+    figure.suptitle(labels[2], fontsize=10.5, fontweight="bold")
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=5, fontsize=8.5)
+    return figure
+
+
+def verdicts(parts: Mapping[str, pd.DataFrame], title: str) -> Figure:
+    """A row a claim, a column a data set: by how much, and whether the claim holds.
+
+    Parameters
+    ----------
+    parts : mapping
+        Title of a panel -> frame with one row a claim and data set: ``claim``, ``data``, text in
+        ``shown`` and a key of ``OUTCOMES`` in ``outcome``, NaN for none.
+    title : str
+    """
+    heights = [frame["claim"].nunique() for frame in parts.values()]
+    size = (9.4, 1.6 + 0.33 * sum(heights) + 0.5 * len(parts))
+    figure, axes = grid(len(parts), 1, size, height_ratios=heights)
+    names, colors = list(OUTCOMES), ListedColormap(list(OUTCOMES.values()))
+    for axis, (name, frame) in zip(axes[:, 0], parts.items(), strict=True):
+        codes = {outcome: code for code, outcome in enumerate(names)}
+        frame = frame.assign(code=frame["outcome"].map(codes))
+        rows, columns = frame["claim"].unique(), frame["data"].unique()
+        codes, texts = (
+            frame.pivot(index="claim", columns="data", values=value).loc[rows, columns]
+            for value in ("code", "shown")
+        )
+        edges = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
+        filled = np.ma.masked_invalid(codes.to_numpy(float))
+        span = {"vmin": -0.5, "vmax": len(names) - 0.5}
+        axis.pcolormesh(*edges, filled, cmap=colors, edgecolor="white", linewidth=2, **span)
+        for (row, column), text in np.ndenumerate(texts.fillna("").to_numpy()):
+            axis.text(column, row, text, ha="center", va="center", fontsize=8.5)
+        axis.set(xticks=range(len(columns)), xticklabels=columns)
+        axis.set(yticks=range(len(rows)), yticklabels=rows, title=name)
+        axis.tick_params(length=0, labelsize=8.5)
+        axis.grid(visible=False)
+        axis.spines[:].set_visible(False)
+        axis.invert_yaxis()
+    keys = [Patch(facecolor=OUTCOMES[n], edgecolor="#999999", label=n) for n in names]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8.5)
+    figure.suptitle(title, fontsize=10.5, fontweight="bold")
+    return figure
