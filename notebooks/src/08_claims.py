@@ -220,7 +220,9 @@ asked += [(*claim, name) for claim in FEATURES for name in TRANSFER]
 
 # %% [markdown]
 # Runs are compared pair by pair (same seed, same fold), and **Holm's rule corrects for all tests of
-# this section together**: of so many, some would else hold by luck.
+# this section together**: of so many, some would else hold by luck. Rows of one data set differ in
+# their loss or labels alone, but for moons, where each keeps the learning rate and the epochs that
+# the author gave it (notebook 02).
 
 
 # %% tags=["setup"]
