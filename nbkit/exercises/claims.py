@@ -16,8 +16,8 @@ def where_it_holds(answer: Iterable[str] | None, found: pd.DataFrame, claim: str
         print(TODO)
         return
     tested = found[found["claim"] == claim].set_index("data")["outcome"]
-    if isinstance(answer, str) or not isinstance(answer, Iterable):
-        verdict(f"expected a list of names, got {type(answer).__name__}")
+    if not _names(answer):
+        verdict("expected a list of names, such as those of the table")
         return
     given = set(answer)
     if given - set(tested.index):
@@ -34,7 +34,8 @@ def where_it_holds(answer: Iterable[str] | None, found: pd.DataFrame, claim: str
 def sign_flips(answer: Callable | None) -> None:
     """08 core: the exact p-value of the sign-flip test."""
     draw = rng.generator(8, "exercise")
-    cases = [[0.2, 0.1, 0.3, 0.2, 0.1], [3.0, 1.0, -1.0], *draw.normal(0.4, 1.0, (3, 7))]
+    cases = [[1.5, 0.5, 2.0, 1.0, 0.5], [3.0, 1.0, -1.0]]
+    cases += [np.round(8 * draw.normal(0.4, 1.0, 7)) / 8 for _ in range(3)]  # sums without rounding
     for values in (np.array(case) for case in cases):
         given = answer(values.copy()) if callable(answer) else None
         if given is None or given is ...:
@@ -58,12 +59,15 @@ def sign_flips(answer: Callable | None) -> None:
 def decided_by_data(
     answer: tuple[str, str] | None, digits: pd.DataFrame, photographs: pd.DataFrame, known: list
 ) -> None:
-    """08 open: a pair of rows whose order is one on digits and the other on photographs."""
+    """08 open: a pair of rows whose order is one on digits and the other on photographs.
+
+    Tested on the digits' seeds from 5 on, which were not to be looked at.
+    """
     if answer is None or answer is ...:
         print(TODO)
         return
     rows = [name for name in dict.fromkeys(digits["row"]) if name in set(photographs["row"])]
-    if len(answer) != 2 or isinstance(answer, str) or set(answer) - set(rows) or len({*answer}) < 2:
+    if not _names(answer) or len({*answer} & {*rows}) != 2 or len(answer) != 2:
         verdict(f"expected two of {', '.join(rows)}")
         return
     better, worse = answer
@@ -77,8 +81,12 @@ def decided_by_data(
             value="accuracy",
             reference=worse,
         )
-        for frame in (digits, photographs)
+        for frame in (digits[digits["seed"] >= 5], photographs)
     )
     said = statistics.judged(found)["verdict"].tolist()
     problem = f"on digits {better} is {said[0]}, on CIFAR {said[1]}"
     verdict(None if said == ["higher", "lower"] else problem)
+
+
+def _names(answer: object) -> bool:
+    return isinstance(answer, (list, tuple, set)) and all(isinstance(one, str) for one in answer)

@@ -14,7 +14,7 @@ OUTCOMES = {
     "holds": "#8FC1E3",
     "the other way round": "#F2A57B",
     "not told apart": "#E4E4E4",
-    "too few seeds": "#FFFFFF",
+    "too few seeds": "#FFF1B8",
 }
 
 

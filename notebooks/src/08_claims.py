@@ -1,16 +1,18 @@
 # %% [markdown]
 # # 08 What does the draft say, and what of it holds?
 #
-# The draft leaves tables empty and sentences open, and says a few things for certain. This notebook
-# holds every number of it beside ours, and every claim against each data set of the study.
+# The draft leaves tables empty and sentences open. It reports some numbers, argues for some
+# hypotheses, and notes what it still wants to show. This notebook holds its numbers beside ours,
+# and tests what it says on each data set of the study.
 
 # %% [markdown]
 # > **You will learn** to turn a sentence of a paper into a difference that can be tested; to
 # > correct a whole list of claims for its length; and which of the draft's claims depend on the
 # > data.
 # >
-# > **Needs** notebooks 04, 06 and 07. **Takes** ten seconds: it reads finished runs. **Downloads**
-# > nothing. **Expect** a claim that holds on digits and is the other way round on photographs.
+# > **Needs** notebooks 02 to 04, 06 and 07. **Takes** ten seconds: it reads finished runs.
+# > **Downloads** nothing. **Expect** a claim that holds on digits and is the other way round on
+# > photographs.
 
 # %% tags=["parameters"]
 preset = "laptop"  # of moons, digits and scenes
@@ -35,49 +37,73 @@ store = Store()
 # %% [markdown]
 # ## 8.1 The evidence
 #
-# Seven data sets, five on which losses learn from missing labels and two on which features are
-# transferred. All scores are those of the last epoch, on examples with true labels that nothing was
-# selected on.
+# Five sets of runs on which losses learn from missing labels, and two on which features are
+# transferred. All scores are those of the last epoch, on examples with true labels that nothing
+# was selected on. Rows have the same meaning everywhere: *Weighted* and *Exponential* have balanced
+# class weights, *half* has half of that weight on U, *r = 1* none. (So the author's moons, which
+# balanced other rows than his table did, are renamed.)
 
 # %% tags=["setup"]
 toys, digits = moons.grid(preset), classification.grid(preset)
 sweep.compute([*toys.values(), *digits.values()], engine=engine, device=device, store=store)
 two_moons = store.grid_frame(toys, ("row", "kept", "seed"))
-complete = two_moons[(two_moons["row"] == "CrossEntropy") & (two_moons["kept"] == 1)]
-half = two_moons[two_moons["kept"] == 0.5]
+MOONS = {"Balanced CE": "Weighted", "Weighted": "Weighted, half"}
+MOONS |= {"Exponential": "Exponential, r = 1"}
+whole = two_moons[(two_moons["row"] == "CrossEntropy") & (two_moons["kept"] == 1)]
+half = two_moons[two_moons["kept"] == 0.5].replace({"row": MOONS})
 frames = {
-    "moons": pd.concat([complete.assign(row="Complete"), half]),
+    "moons": pd.concat([whole.assign(row="Complete"), half]),
     "digits": store.grid_frame(digits, ("row", "seed")),
     "CIFAR": scoring.frame(store, cifar.table(size) | cifar.extended(size), ("row", "seed")),
     "scenes": pixels.frame(store, segmentation.single(preset), ("row", "seed")),
     "pets": pixels.frame(store, segmentation.single(size), ("row", "seed")),
-    "scenes, transfer": pixels.frame(store, transfer.table(preset), ("row", "fold", "seed")),
-    "MSRC, transfer": pixels.frame(store, transfer.table(size), ("row", "fold", "seed")),
 }
+
+
+# %% tags=["setup"]
+def transferred(given: str) -> pd.DataFrame:
+    """Return Table 1, and as rows named by their verb the highest rates of the rate curves."""
+    grid = {name: run for name, run in transfer.table(given).items() if name[0] != "SingleCategory"}
+    curves = transfer.rates(given)
+    highest = max(rate for _, rate, _, _ in curves)
+    for (verb, rate, fold, seed), run in curves.items():
+        if rate == highest:
+            grid[verb, fold, seed] = run
+    return pixels.frame(store, grid, ("row", "fold", "seed"))
+
+
+TRANSFER = {"scenes, transfer": preset, "MSRC, transfer": size}
+frames |= {name: transferred(given) for name, given in TRANSFER.items()}
 frames = {name: frame[frame["criterion"] == "last"] for name, frame in frames.items()}
 scores = {"moons": "balanced_accuracy", "digits": "accuracy", "CIFAR": "accuracy"}
 scores |= {name: "mean_iu" for name in frames if name not in scores}
 
 # %% tags=["nbval-check-output"]
-commands = {"moons": "moons", "digits": "classification", "CIFAR": f"cifar --preset {size}"}
-commands |= {"scenes": "segmentation", "pets": f"segmentation --preset {size}"}
-commands |= {"scenes, transfer": "transfer", "MSRC, transfer": f"transfer --preset {size}"}
-commands = {name: f"nbkit sweep {given}" for name, given in commands.items()}
+experiment = {"moons": "moons", "digits": "classification", "CIFAR": "cifar"}
+experiment |= {"scenes": "segmentation", "pets": "segmentation"} | dict.fromkeys(
+    TRANSFER, "transfer"
+)
+presets = dict.fromkeys(frames, preset) | dict.fromkeys(["CIFAR", "pets", "MSRC, transfer"], size)
+commands = {name: f"nbkit sweep {experiment[name]} --preset {presets[name]}" for name in frames}
+finished = {name: frame.dropna(subset=scores[name]) for name, frame in frames.items()}
 evidence = pd.DataFrame(
     {
         "score": scores,
-        "rows": {name: frame["row"].nunique() for name, frame in frames.items()},
-        "runs": {name: frame[scores[name]].notna().sum() for name, frame in frames.items()},
+        "rows": {name: frame["row"].nunique() for name, frame in finished.items()},
+        "runs": {name: frame["key"].nunique() for name, frame in finished.items()},
         "recompute": commands,
     }
 )
 evidence.rename_axis("data")
 
 # %% [markdown]
-# ## 8.2 Every number
+# ## 8.2 The numbers
 #
 # The draft's Table 2 has 24 numbers; its Figure 5 and the sweep behind its Figure 3 survive in the
-# author's logs, recomputed. Each stands here beside the mean of our runs of the same row.
+# author's logs, recomputed. Each stands here beside the mean of our runs of the row of that name.
+# Names are not all (notebook 04): two of the three runs behind the draft's Exponential row had no
+# class weights, its Weighted had half of the balanced ones, its BootstrapHard trained with swapped
+# arguments, and protocols and runs were picked.
 
 
 # %%
@@ -93,18 +119,21 @@ def beside(theirs: pd.DataFrame, ours: pd.DataFrame, keys: list[str], values: li
 
 
 MACRO = list(scoring.MACRO)
-logs = tables.published("cifar_logs")
 figure5 = scoring.frame(store, cifar.figure(size), ("row", "kept", "seed"))
 figure5 = figure5[figure5["criterion"] == "last"]
+complete = figure5[(figure5["row"] == "CrossEntropy") & (figure5["kept"] == 1)]
+figure5 = pd.concat([complete.assign(row="Complete"), figure5])
 two_moons["missing"] = (1 - two_moons["kept"]).round(2)
+draft2, logs = tables.published("table2").drop(columns="n"), tables.published("cifar_logs")
 parts = {
-    "Table 2": beside(tables.published("table2").drop(columns="n"), frames["CIFAR"], [], MACRO),
+    "Table 2": beside(draft2, frames["CIFAR"], [], MACRO),
     "Figure 5 (logs)": beside(logs, figure5, ["kept"], ["accuracy"]),
     "moons (logs)": beside(
         tables.published("moons"), two_moons, ["missing"], ["balanced_accuracy"]
     ),
 }
 numbers = pd.concat(parts, names=["source", None]).reset_index("source")
+numbers["difference"] = numbers["mean"] - numbers["theirs"]
 
 # %%
 figures.save(
@@ -120,39 +149,41 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** points on the line agree. The toy lies on it; the photographs lie below it (`small`
-# trains on half of the images, for 12 epochs where the author allowed 200), and Exponential lies
-# further below than its neighbours. The whole list is `figures/claims_numbers.csv`.
+# **See:** points on the line agree. The toy lies on it or a little above (notebook 02 finds out
+# why); most photographs lie below it. Preset `small` trains on half of the images, for 12 epochs
+# where the author allowed 200, so that the order of the points says more than their height.
 
 # %% tags=["nbval-check-output"]
-numbers["difference"] = numbers["mean"] - numbers["theirs"]
-summary = numbers.groupby("source", sort=False).apply(
-    lambda part: pd.Series(
-        {
-            "numbers": len(part),
-            "with a run of ours": part["mean"].notna().sum(),
-            "within .03": (part["difference"].abs() <= 0.03).sum(),
-            "mean difference": round(part["difference"].mean(), 3),
-            "rank correlation": round(part["mean"].corr(part["theirs"], "spearman"), 2),
-        }
-    ),
-    include_groups=False,
-)
+groups = numbers.groupby(["source", "score"], sort=False)
+summary = groups.agg(numbers=("theirs", "size"), ours=("mean", "count"), runs=("count", "sum"))
+summary["within .03"] = groups["difference"].apply(lambda gap: (gap.abs() <= 0.03).sum())
+summary["mean difference"] = groups["difference"].mean().round(3)
+summary["rank correlation"] = groups.apply(
+    lambda part: part["mean"].corr(part["theirs"], "spearman"), include_groups=False
+).round(2)
 tables.save(numbers.round(4).set_index("source"), "claims_numbers")
-summary.astype(dict.fromkeys(("numbers", "with a run of ours", "within .03"), int))
+summary.astype({"runs": int})
 
 # %% [markdown]
-# The draft's Table 2 in full, ours minus theirs:
+# The whole list is `figures/claims_numbers.csv`. Table 2, ours minus the draft's, and once more for
+# the three rows as their author ran them:
 
 # %% tags=["nbval-check-output"]
-table2 = numbers[numbers["source"] == "Table 2"]
+RAN = {"Weighted, half": "Weighted", "Exponential, r = 1, fade-in": "Exponential"}
+RAN |= {"BootstrapHard, as run, fade-in": "BootstrapHard"}
+as_ran = frames["CIFAR"][frames["CIFAR"]["row"].isin(RAN)].replace({"row": RAN})
+as_ran = beside(draft2[draft2["row"].isin(RAN.values())], as_ran, [], MACRO)
+as_ran["difference"] = as_ran["mean"] - as_ran["theirs"]
+both = [numbers[numbers["source"] == "Table 2"], as_ran.assign(row=as_ran["row"] + ", as it ran")]
+table2 = pd.concat(both)
 print(tables.caption(frames["CIFAR"], "CIFAR, ours minus the draft, last epoch", commands["CIFAR"]))
 tables.wide(table2.set_index(["row", "score"])["difference"].round(3))
 
 # %% [markdown]
 # Table 1 cannot be held number by number: its photographs are those of PASCAL VOC, ours are MSRC
 # and made scenes, with other classes. What can be compared is what each pre-training adds to
-# FromScratch, in the mean over the folds:
+# FromScratch, in the mean over the folds. (The draft's SingleCategory repeats its ImageNetModel
+# and is left out, see notebook 06; the author's logs are of another network and of fold 4.)
 
 
 # %% tags=["nbval-check-output"]
@@ -163,169 +194,199 @@ def added(frame: pd.DataFrame) -> pd.Series:
 
 
 published = tables.published("table1")
+published = published[published["row"] != "SingleCategory"]
 draft1 = published[published["source"] == "draft"]
-table1 = {"draft": added(draft1), "author's logs": added(published[published["source"] == "logs"])}
-for name in ("MSRC, transfer", "scenes, transfer"):
-    table1[name.split(",")[0]] = added(frames[name])
-table1 = pd.DataFrame(table1).reindex([row for row in transfer.TABLE if row != "FromScratch"])
-table1.map("{:+.3f}".format).replace("+nan", "–")
+table1 = {"draft": added(draft1)}
+table1["logs: FCN-8s, fold 4"] = added(published[published["source"] == "logs"])
+table1 |= {name.split(",")[0]: added(frames[name]) for name in TRANSFER}
+rows = [row for row in transfer.TABLE if row not in ("SingleCategory", "FromScratch")]
+pd.DataFrame(table1).reindex(rows).map("{:+.3f}".format).replace("+nan", "–")
 
 # %% [markdown]
-# (SingleCategory of the draft repeats its ImageNetModel and is no result; see notebook 06.)
+# ## 8.3 The claims
 #
-# ## 8.3 Every claim
+# A claim becomes a pair of rows, and holds if the first is better than the second. Not all that
+# the draft says is a result:
 #
-# A claim becomes a pair of rows, and holds if the first is better than the second. Some are
-# sentences of the draft, others can only be read off its tables:
-#
-# | claim | where the draft makes it |
+# | claim | where, and what it is there |
 # |---|---|
-# | Missing labels harm cross-entropy | section 2, Table 2 |
-# | Class weights undo part of it | section 5, Table 2 |
-# | The exponential loss undoes part of it | section 5: "could perform better than" |
-# | It undoes more than class weights | Table 2 |
-# | Hard bootstrapping helps; it helps less than class weights | Table 2 |
-# | A half, all labelled, beats the exponential loss | Table 2 |
-# | More dropout helps | Table 2, an empty row |
-# | Fade-in helps the exponential loss | section 5: "to avoid all-positive initial prediction" |
-# | Pre-training on masks transfers | sections 1 and 2, Table 1 |
-# | Misannotated, and misclassified objects still teach | section 3: "still provide information" |
-# | Noisy labels beat no labels | section 2: "still better than no information" |
-# | Missing objects do more harm than names | section 3: "bias to [...] all the layers" |
-# | Names of categories matter | Table 1 |
+# | Missing labels harm cross-entropy | Table 2: a result |
+# | Class weights help | Table 2: a result |
+# | Exponential helps | Table 2: a result; section 5 means to "explain why" |
+# | Exponential beats class weights | Table 2: a result |
+# | Hard bootstrapping helps; less than class weights | Table 2: results, of a swapped loss |
+# | Half of the examples, all labelled, beat Exponential | Table 2: a result |
+# | More dropout helps | Table 2: an empty row, so our question |
+# | Fade-in helps Exponential | section 5, a note: "to avoid all-positive inital prediction" |
+# | Clean pre-training helps | Table 1: a result |
+# | Misannotated, and misclassified objects teach | section 3: a hypothesis; Table 1 |
+# | Misannotation, and misclassification cost | section 3: its research question; Table 1 |
+# | Wrong labels beat no labels | section 2, an argument: "better than no information" |
+# | Missing cost more than misclassified | section 3, an argument: they "introduce bias" |
 
 # %% tags=["setup"]
 LOSSES = [
     ("Missing labels harm cross-entropy", "Complete", "CrossEntropy"),
-    ("Class weights undo part of it", "Weighted", "CrossEntropy"),
-    ("The exponential loss undoes part of it", "Exponential", "CrossEntropy"),
-    ("It undoes more than class weights", "Exponential", "Weighted"),
+    ("Class weights help", "Weighted", "CrossEntropy"),
+    ("Exponential, balanced, helps", "Exponential", "CrossEntropy"),
+    ("Exponential, no weights, helps", "Exponential, r = 1", "CrossEntropy"),
+    ("Exponential, balanced, beats class weights", "Exponential", "Weighted"),
+    ("Exponential, no weights, beats class weights", "Exponential, r = 1", "Weighted"),
     ("Hard bootstrapping helps", "BootstrapHard", "CrossEntropy"),
-    ("It helps less than class weights", "Weighted", "BootstrapHard"),
-    ("A half, all labelled, beats the exponential", "P+N", "Exponential"),
+    ("Class weights beat hard bootstrapping", "Weighted", "BootstrapHard"),
+    ("Half, all labelled, beat Exponential, balanced", "P+N", "Exponential"),
     ("More dropout helps", "DropoutReg", "CrossEntropy"),
-    ("Fade-in helps the exponential loss", "Exponential, fade-in", "Exponential"),
+    ("Fade-in helps Exponential, balanced", "Exponential, fade-in", "Exponential"),
 ]
 FEATURES = [
-    ("Pre-training on masks transfers", "CompleteCategory", "FromScratch"),
-    ("Misannotated objects still teach", "PixelObjectness", "FromScratch"),
-    ("Misclassified objects still teach", "RandomCategory", "FromScratch"),
-    ("Noisy labels beat no labels", "RandomCategory", "Autoencoder"),
-    ("Missing objects do more harm than names", "RandomCategory", "OneCategory"),
-    ("Names of categories matter", "CompleteCategory", "PixelObjectness"),
+    ("Clean pre-training helps", "CompleteCategory", "FromScratch"),
+    ("Misannotated objects teach", "PixelObjectness", "FromScratch"),
+    ("Misclassified objects teach", "RandomCategory", "FromScratch"),
+    ("Misannotation costs", "CompleteCategory", "PixelObjectness"),
+    ("Misclassification costs", "CompleteCategory", "RandomCategory"),
+    ("Misannotated objects beat no labels", "PixelObjectness", "Autoencoder"),
+    ("Misclassified objects beat no labels", "RandomCategory", "Autoencoder"),
+    ("Missing cost more than misclassified", "misclassified", "missing"),
 ]
-TRANSFER = [name for name in frames if name.endswith("transfer")]
-asked = [(*claim, name) for claim in LOSSES for name in frames if name not in TRANSFER]
-asked += [(*claim, name) for claim in FEATURES for name in TRANSFER]
 
 # %% [markdown]
-# Runs are compared pair by pair (same seed, same fold), and **Holm's rule corrects for all tests of
-# this section together**: of so many, some would else hold by luck. Rows of one data set differ in
-# their loss or labels alone, but for moons, where each keeps the learning rate and the epochs that
-# the author gave it (notebook 02).
+# Runs are compared pair by pair: two runs of a pair have the same seed, so the same mask, held-out
+# examples and initial weights (and the same fold). Rows differ in loss, class weights, dropout or
+# labels alone; on moons also in learning rate and epochs, which are the author's.
+#
+# **Holm's rule corrects for all tests of this section together**: of so many, some would else hold
+# by luck. With three or five pairs a verdict also rests on Student's t, that is on differences that
+# are distributed normally (the second exercise tries without). And pairs of one fold share images
+# and classes: verdicts on features speak for *these* folds; the table has the interval that counts
+# a fold as one observation.
 
 
 # %% tags=["setup"]
 def tested(claim: str, better: str, worse: str, name: str) -> pd.DataFrame:
     """Return the comparison of two rows on a data set, empty if it lacks one of them."""
-    frame = frames[name]
-    rows = frame[frame["row"].isin([better, worse])]
+    rows = frames[name][frames[name]["row"].isin([better, worse])]
     if rows["row"].nunique() < 2:
         return pd.DataFrame()
-    pair = ("fold", "seed") if name in TRANSFER else ("seed",)
-    found = statistics.paired(rows, by="row", value=scores[name], reference=worse, pair=pair)
-    return found.assign(claim=claim, data=name)
+    given = {"by": "row", "value": scores[name], "reference": worse}
+    if name not in TRANSFER:
+        return statistics.paired(rows, **given).assign(claim=claim, data=name, folds="–")
+    pair = ("fold", "seed")
+    folds = statistics.printed(statistics.paired(rows, pair=pair, unit="fold", **given))
+    found = statistics.paired(rows, pair=pair, **given)
+    return found.assign(claim=claim, data=name, folds=folds["interval"])
 
 
-OUTCOMES = {"higher": "holds", "lower": "the other way round"}
+asked = [(*claim, name) for claim in LOSSES for name in frames if name not in TRANSFER]
+asked += [(*claim, name) for claim in FEATURES for name in TRANSFER]
 found = statistics.judged(pd.concat([tested(*one) for one in asked], ignore_index=True))
+OUTCOMES = {"higher": "holds", "lower": "the other way round"}
 found["outcome"] = found["verdict"].replace(OUTCOMES)
 found["shown"] = found["difference"].map("{:+.3f}".format).replace("+nan", "–")
 
 # %%
-theirs = {"losses": tables.published("table2").set_index("row")["accuracy"]}
-theirs["features"] = draft1[draft1["row"] != "SingleCategory"].groupby("row")["mean_iu"].mean()
+theirs = {"Losses": draft2.set_index("row")["accuracy"]}
+theirs["Features, these folds"] = draft1.groupby("row")["mean_iu"].mean()
 panels = {}
-for kind, claims, score in (
-    ("losses", LOSSES, "accuracy (balanced on moons), and mean IU on masks"),
-    ("features", FEATURES, "mean IU on other classes"),
+for (kind, numbers_of), claims, score in zip(
+    theirs.items(),
+    (LOSSES, FEATURES),
+    ("accuracy (balanced on moons), or mean IU on masks", "mean IU on other classes"),
+    strict=True,
 ):
     ours = found[found["claim"].isin([claim for claim, *_ in claims])]
     draft = pd.DataFrame(claims, columns=["claim", "better", "worse"]).assign(data="draft")
-    gaps = draft["better"].map(theirs[kind]) - draft["worse"].map(theirs[kind])
-    draft["shown"] = gaps.map("{:+.2f}".format).replace("+nan", "")
-    panels[f"{kind.capitalize()}: difference in {score}"] = pd.concat([draft, ours])
+    draft = draft.replace("Exponential, r = 1", "Exponential")
+    gaps = draft["better"].map(numbers_of) - draft["worse"].map(numbers_of)
+    swapped = draft[["better", "worse"]].eq("BootstrapHard").any(axis=1).map({True: "*", False: ""})
+    draft["shown"] = gaps.map("{:+.3f}".format).replace("+nan", "") + swapped
+    panels[f"{kind}: difference in {score}"] = pd.concat([draft, ours])
 figures.save(figures.verdicts(panels, "What the draft claims, and where it holds"), "claims")
 
 # %% [markdown]
-# **See:** the draft's own difference, then ours; a row of one colour is a claim that does not
-# depend on the data. "Missing labels harm" comes closest; that the exponential loss does more than
-# class weights holds on digits and is the other way round on photographs. An empty cell is a
-# comparison that was not run; "not told apart" says what these runs can tell, not that two rows are
-# equal.
+# **See:** blue beside orange in one row is a claim that the data decide: that Exponential beats
+# class weights holds on digits and is the other way round on photographs. Grey says what these runs
+# can tell, not that two rows are equal. An empty cell was not run; in the draft's column it has no
+# number. (Its Exponential is a mixture of the two of ours; * its BootstrapHard is another loss.)
 
 # %% tags=["nbval-check-output"]
-told = statistics.printed(found).drop(columns="verdict")
-told = told.assign(claim=found["claim"], data=found["data"], verdict=found["outcome"])
+told = statistics.printed(found).drop(columns="verdict").rename(columns={"n": "pairs"})
+told = told.assign(verdict=found["outcome"], claim=found["claim"], data=found["data"])
+told["interval over folds"] = found["folds"]
 told = told.set_index(["claim", "data"])
 tables.save(told, "claims")
-print(f"{len(found)} tests; the commands of section 8.1 compute what is missing")
+print(f"{found['p'].notna().sum()} tests, and {found['p'].isna().sum()} that lack runs;", end=" ")
+print("the commands of section 8.1 compute what is missing")
 told
 
 # %% tags=["check"]
-if preset == "laptop" and size == "small":
+if preset == "laptop" and frames["CIFAR"]["accuracy"].notna().any():
     outcomes = found.set_index(["data", "claim"])["outcome"]
     for name in ("moons", "digits", "CIFAR"):
         assert outcomes[name, "Missing labels harm cross-entropy"] == "holds"
-    assert outcomes["digits", "It undoes more than class weights"] == "holds"
-    assert outcomes["CIFAR", "It undoes more than class weights"] == "the other way round"
+    assert outcomes["digits", "Exponential, balanced, beats class weights"] == "holds"
+    reverse = outcomes["CIFAR", "Exponential, balanced, beats class weights"]
+    assert reverse == "the other way round"
 
 # %% [markdown]
-# Pairs of one fold are more alike than pairs of two, so the verdicts on features speak for these
-# folds; notebook 06 says what is left if a fold counts as one observation.
+# The same in three lists:
 
 # %% tags=["nbval-check-output"]
-count = found.groupby("claim", sort=False)["outcome"].value_counts().unstack(fill_value=0)
-everywhere = count.index[count.get("holds", 0) == count.sum(axis=1)]
-nowhere = count.index[count.get("holds", pd.Series(0, count.index)) == 0]
-for where, claims in (("every data set", everywhere), ("none", nowhere)):
-    print(f"Holds on {where}:", *(claims if len(claims) else ["no claim"]), sep="\n  ")
+count = found.groupby("claim", sort=False)["outcome"].value_counts().unstack()
+count = count.reindex(columns=[*OUTCOMES.values()]).fillna(0).astype(int)
+holds, reverse = (count[name] for name in OUTCOMES.values())
+lists = {
+    "Told apart, and always as claimed": (holds > 0) & (reverse == 0),
+    "The other way round on some data": reverse > 0,
+    "Not told apart on any data": (holds == 0) & (reverse == 0),
+}
+for what, which in lists.items():
+    print(f"{what}:", *(count.index[which] if which.any() else ["none"]), sep="\n  ")
 
 # %% [markdown]
+# One claim of the draft is not here: that *low* layers suffer less than high ones. Notebook 06,
+# section 6.8, copies layer by layer, on one fold and seed so far, which tests nothing. And fade-in
+# was to save the *start* of a training, while the rows compare its *end*: notebook 07, section 7.6,
+# shows the starts.
+#
 # ## 8.4 A claim that needs no run
 #
 # "The *soft* bootstrapping loss is actually equivalent to a softmax regression with minimum entropy
-# regularization", says section 2. With trust $\beta$ in the labels it is
+# regularization", says section 2 after Reed et al. With trust $\beta$ in the labels it is
 #
 # $$\beta\,\mathrm{CE} + (1 - \beta)\,H(p)
 # = \beta \left( \mathrm{CE} + \tfrac{1 - \beta}{\beta}\, H(p) \right),$$
 #
-# and the factor $\beta$ in front moves no minimum. But Grandvalet and Bengio, whom the draft cites,
-# put the entropy on the *unlabelled* examples alone. So:
+# cross-entropy and entropy for *every* example; the factor $\beta$ in front moves no minimum. But
+# Grandvalet and Bengio, whom the draft cites, give labelled examples no entropy, and unlabelled
+# ones no cross-entropy. The gradients, but for that factor:
 
 # %% tags=["nbval-check-output"]
-beta = 0.8
+beta, weight = 0.8, (1 - 0.8) / 0.8
 soft = losses.create("bootstrap_soft", beta=beta)
-entropy = losses.create("entropy_min", weight=(1 - beta) / beta)
 draw = torch.Generator().manual_seed(0)
 logits = torch.randn(1000, 4, generator=draw, dtype=torch.float64, requires_grad=True)
-for name, label in (("unlabelled", 0), ("labelled", 2)):
-    y = torch.full((1000,), label)
+log_p = logits.log_softmax(-1)
+entropy = -(log_p.exp() * log_p).sum(-1)
+for name, label, published in (
+    ("labelled", 2, -log_p[:, 2]),
+    ("unlabelled", 0, weight * entropy),
+    ("unlabelled, as negatives too", 0, -log_p[:, 0] + weight * entropy),
+):
+    ours = soft.per_example(logits, torch.full((1000,), label)) / beta
     slopes = [
-        torch.autograd.grad(loss.per_example(logits, y).sum(), logits)[0]
-        for loss in (soft, entropy)
+        torch.autograd.grad(loss.sum(), logits, retain_graph=True)[0] for loss in (ours, published)
     ]
-    gap = (slopes[0] - beta * slopes[1]).abs().max().item()
-    print(f"{name:10} largest difference between the gradients: {gap:.4f}")
+    print(f"{name:28} largest difference {(slopes[0] - slopes[1]).abs().max().item():.4f}")
 
 # %% [markdown]
-# The claim holds on unlabelled examples to the last digit, and not on labelled ones: there soft
-# bootstrapping makes the network surer too.
+# So the two are not the same loss. They agree on U where it is also taken for negative, as the
+# study's `entropy_min` does, and on labelled examples soft bootstrapping adds an entropy that makes
+# the network surer.
 #
 # ## 8.5 What the draft left open
 #
 # **The empty row of Table 2**, and **the empty Table 3**: foreground against background on
-# photographs of one animal, half of the instances missing.
+# photographs of one instance, half of them missing in the training masks.
 
 # %% tags=["nbval-check-output"]
 means = tables.printed(tables.summary(frames["CIFAR"], ["row"], MACRO))
@@ -338,16 +399,17 @@ print(tables.caption(masks, "pets, last epoch", commands["pets"]))
 tables.printed(tables.summary(masks, ["row"], list(pixels.MEASURES)))
 
 # %% [markdown]
-# **The sentence of section 4** ("TODO one sentence summarizes the results"), and **the abstract**
-# ("The ABSTRACT HERE"). Both are written by the cell, from the runs; an interval is that of one
-# comparison, at 95 %.
+# **The open sentence of section 3** ("TODO One sentence summarizes the results"), and **the
+# abstract** ("The ABSTRACT HERE"). The cells write them from the runs: a difference, its 95 %
+# interval, the number of pairs, and a word where Holm's rule does not tell it apart from 0.
 
 
 # %%
 def said(claim: str, name: str) -> str:
-    """Return a difference with its interval, as text."""
+    """Return a difference with its interval and pairs, as text, and whether it is told apart."""
     line = told.loc[(claim, name)]
-    return f"{line['difference']} ({line['interval']})"
+    unsure = "" if line["verdict"] in OUTCOMES.values() else f"; {line['verdict']}"
+    return f"{line['difference']} ({line['interval']}, n = {line['pairs']}{unsure})"
 
 
 def over(claims: dict[str, str], name: str) -> str:
@@ -356,37 +418,42 @@ def over(claims: dict[str, str], name: str) -> str:
 
 
 REMEDIES = {
-    "class weights": "Class weights undo part of it",
+    "class weights": "Class weights help",
     "hard bootstrapping": "Hard bootstrapping helps",
-    "the exponential loss": "The exponential loss undoes part of it",
+    "the exponential loss": "Exponential, balanced, helps",
+    "and without class weights": "Exponential, no weights, helps",
 }
 TEACHERS = {
-    "clean labels": "Pre-training on masks transfers",
-    "misannotated objects": "Misannotated objects still teach",
-    "misclassified objects": "Misclassified objects still teach",
+    "clean labels": "Clean pre-training helps",
+    "misannotated objects": "Misannotated objects teach",
+    "misclassified objects": "Misclassified objects teach",
 }
+COSTS = {"misannotation": "Misannotation costs", "misclassification": "Misclassification costs"}
 
 # %% tags=["nbval-check-output"]
-section4 = (
-    "A pre-training adds to mean IU on other classes, against a start from scratch: "
-    + "; ".join(f"on {name.split(',')[0]}, with {over(TEACHERS, name)}" for name in TRANSFER)
-    + "."
+parts = [
+    f"On {name.split(',')[0]} a pre-training adds to mean IU on other classes, with "
+    f"{over(TEACHERS, name)}; against clean labels {over(COSTS, name)} of it are lost."
+    for name in TRANSFER
+]
+summary3 = " ".join(parts)
+print(textwrap.fill(summary3, 95))
+
+# %% tags=["nbval-check-output"]
+DATA = {"digits": "handwritten digits", "CIFAR": "CIFAR's photographs", "pets": "masks of pets"}
+remedies = "; ".join(
+    f"on {what} the labels are worth {said('Missing labels harm cross-entropy', name)} to "
+    f"cross-entropy, and without them other losses win {over(REMEDIES, name)}"
+    for name, what in DATA.items()
 )
-print(textwrap.fill(section4, 95))
-
-# %% tags=["nbval-check-output"]
-harm, more = "Missing labels harm cross-entropy", "Missing objects do more harm than names"
 abstract = [
     "Do wrong labels spoil what a network learns, and what can be learned when only some positives "
-    "are labelled? The labels of half of the positives are worth to cross-entropy "
-    f"{said(harm, 'digits')} of accuracy on digits, {said(harm, 'CIFAR')} on photographs, and "
-    f"{said(harm, 'pets')} of mean IU on masks. What another loss wins without them, on digits: "
-    f"{over(REMEDIES, 'digits')}; on photographs: {over(REMEDIES, 'CIFAR')}; on masks: "
-    f"{over(REMEDIES, 'pets')}. Which loss is best depends on the data, and on the posterior from "
-    "which on it calls an example positive, which is known before any training.",
-    f"As for features: {section4[0].lower()}{section4[1:]} Missing objects do more harm than "
-    f"wrong names by {said(more, 'scenes, transfer')} on scenes and "
-    f"{said(more, 'MSRC, transfer')} on photographs.",
+    f"are labelled? Half of the positives lose their label: {remedies}. (Accuracy, and mean IU on "
+    "masks.)",
+    "A network is pre-trained with wrong labels, and learns other classes from clean ones. "
+    f"{summary3}",
+    "All scores are those of the last epoch on true labels, with nothing selected; balanced class "
+    "weights unless it says without; the intervals on features speak for these folds of classes.",
 ]
 print("\n\n".join(textwrap.fill(part, 95) for part in abstract))
 
@@ -396,31 +463,33 @@ print("\n\n".join(textwrap.fill(part, 95) for part in abstract))
 # Solutions are in [solutions/08_claims](solutions/08_claims.ipynb).
 
 # %% [markdown]
-# **Warm-up.** On which data sets does *"It undoes more than class weights"* hold? Answer with a
+# **Warm-up.** On which data sets does *"Class weights beat hard bootstrapping"* hold? Answer with a
 # list of their names as in 8.1.
 
 # %% tags=["exercise"]
 answer = None
 # BEGIN SOLUTION
-claim = found[found["claim"] == "It undoes more than class weights"]
+claim = found[found["claim"] == "Class weights beat hard bootstrapping"]
 answer = claim.loc[claim["outcome"] == "holds", "data"].tolist()
 # END SOLUTION
-exercises.where_it_holds(answer, found, "It undoes more than class weights")
+exercises.where_it_holds(answer, found, "Class weights beat hard bootstrapping")
 
 # %% [markdown]
 # **Core.** Student's t asks for differences that are distributed normally. The *sign-flip test*
 # does not: if two rows were alike, every difference could as well have the other sign. Write its
 # two-sided p-value: the share of all $2^n$ choices of signs for which the sum of the differences
-# is at least as far from 0 as the one that was seen. How small can it be with five seeds?
+# is at least as far from 0 as the one that was seen. Then think: how small can it be with five
+# seeds, or with three, and what does that say of the verdicts above?
 
 
 # %% tags=["exercise"]
 def sign_flip_p(differences) -> float:
     """Return the exact two-sided p-value of the sign-flip test."""
     # BEGIN SOLUTION
+    # at the least 2 / 2^n: 1/16 with five seeds and 1/4 with three, so never below .05
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * len(differences))
     values = torch.as_tensor(differences, dtype=torch.float64)
-    sums = (signs.double().reshape(-1, len(values)) @ values).abs()
+    sums = (signs.double() @ values).abs()
     return (sums >= values.sum().abs() - 1e-12).double().mean().item()
     # END SOLUTION
 
@@ -429,12 +498,15 @@ exercises.sign_flips(sign_flip_p)
 
 # %% [markdown]
 # **Open.** Find a claim of your own that the data decide: a pair of rows, not in the lists above,
-# of which the first is better on digits and worse on CIFAR, both beyond luck after Holm's
-# correction for two tests. (Then ask notebook 04 why.)
+# of which the first is better on digits and worse on CIFAR. There are 351 pairs, and the best of
+# many is lucky: so look at the first five seeds of the digits and of CIFAR's rows as you like, and
+# the check asks the *other* five seeds of the digits, and Holm's rule for both tests.
 
 # %% tags=["exercise"]
+seen = frames["digits"][frames["digits"]["seed"] < 5]  # to look at
 answer = None  # such as ("Complete", "Exponential")
 # BEGIN SOLUTION
+seen.groupby("row")["accuracy"].mean().sort_values()
 answer = ("Exponential", "BootstrapHard")
 # END SOLUTION
 exercises.decided_by_data(answer, frames["digits"], frames["CIFAR"], LOSSES)
