@@ -356,6 +356,60 @@ def test_the_tables_compute_what_is_missing_and_that_alone(
     assert set(after) - set(before) == {store.path(run) for run in lacking}
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # networks of few epochs that agree
+@pytest.mark.xdist_group("photographs")
+def test_claims_are_tested_on_what_is_finished_and_corrected_together(tmp_path):
+    store = Store(tmp_path / "results")
+    grid = cifar.grid("small")
+    fake_cifar.write_results(store, [run for run in started(grid) if run.seed != 1])
+    run("08_claims", tmp_path, {"preset": "smoke"}, folders(tmp_path))
+    source = SOURCES["08_claims"].read_text()
+    asked = ast.literal_eval(re.search(r"LOSSES = (\[.*?\n\])", source, re.S)[1])
+    toys = {"Balanced CE": "Weighted", "Weighted": "Weighted, half"}
+    toys |= {"Exponential": "Exponential, r = 1"}
+    runs = {
+        ("CIFAR", *name): r
+        for make in (cifar.table, cifar.extended)
+        for name, r in make("small").items()
+    }
+    runs |= {("digits", *name): r for name, r in classification.grid("smoke").items()}
+    for (row, kept, seed), r in moons.grid("smoke").items():
+        if kept == 0.5:
+            runs["moons", toys.get(row, row), seed] = r
+        elif row == "CrossEntropy" and kept == 1:
+            runs["moons", "Complete", seed] = r
+    scores = {
+        name: record["metrics"]["last"]["balanced_accuracy" if name[0] == "moons" else "accuracy"]
+        for name, r in runs.items()
+        if (record := store.load(r))
+    }
+    shown = pd.read_csv(tmp_path / "figures" / "claims.csv").set_index(["claim", "data"])
+    p = {}
+    for (claim, better, worse), data_set in itertools.product(asked, ("moons", "digits", "CIFAR")):
+        seeds = [s for s in range(10) if {(data_set, r, s) for r in (better, worse)} <= {*scores}]
+        if (claim, data_set) not in shown.index:
+            assert not seeds, "what could be tested is missing"
+            continue
+        line = shown.loc[claim, data_set]
+        assert line["pairs"] == len(seeds)
+        if len(seeds) < 2:
+            assert line["verdict"] == "too few seeds"
+            continue
+        test = stats.ttest_rel(*([scores[data_set, r, s] for s in seeds] for r in (better, worse)))
+        p[claim, data_set] = test.pvalue, np.sign(test.statistic)
+        ends = test.confidence_interval(0.95)
+        assert line["interval"] == f"{ends.low:+.3f} .. {ends.high:+.3f}"
+    order = sorted(p, key=lambda name: p[name][0])
+    rejected = itertools.takewhile(  # Holm 1979: step down until the first that is too large
+        lambda step: p[step[1]][0] < 0.05 / (len(p) - step[0]), enumerate(order)
+    )
+    wanted = {name: {1: "holds", -1: "the other way round"}[p[name][1]] for _, name in rejected}
+    assert {name: shown.loc[name, "verdict"] for name in p} == {
+        name: wanted.get(name, "not told apart") for name in p
+    }
+    assert wanted, "a test in which nothing is told apart tests little"
+
+
 @pytest.mark.xdist_group("smoke 07_pu_segmentation")
 def test_table_3_shows_what_is_finished_and_trains_nothing(tmp_path):
     grid = segmentation.single("smoke")

@@ -89,13 +89,15 @@ tables.printed(tables.summary(last, ["row"], ["accuracy", "f1", "detection_recal
 # %% tags=["nbval-check-output"]
 photographs = scoring.frame(store, cifar.table("small"), ("row", "seed"))
 shown = photographs[photographs["criterion"] == "last"]
-print(tables.caption(photographs, "CIFAR, last epoch", "nbkit sweep cifar --preset small"))
+command = "nbkit sweep cifar --preset small --only table"
+print(tables.caption(photographs, "CIFAR, last epoch", command))
 tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_recall"]))
 
 # %% [markdown]
 # **See:** the order of the digits does not return. The exponential loss finds most positives and is
-# no more accurate than cross-entropy; class weights and bootstrapping lead. A loss that wins on one
-# data set and loses on another may owe both to its threshold, which notebook 04 looks into.
+# no more accurate than cross-entropy; class weights and bootstrapping lead the rows with missing
+# labels. A loss that wins on one data set and loses on another may owe both to its threshold, which
+# notebook 04 looks into.
 #
 # ## 0.5 Do wrong labels make bad features?
 #
@@ -113,7 +115,8 @@ for name, size in (("scenes", "laptop"), ("MSRC", "small")):
     )
     printed = statistics.printed(apart)
     gained[name] = printed["difference"] + " (" + printed["interval"] + ")"
-    print(tables.caption(runs, f"{name}, last epoch", f"nbkit sweep transfer --preset {size}"))
+    command = f"nbkit sweep transfer --preset {size} --only table"
+    print(tables.caption(runs, f"{name}, last epoch", command))
 pd.DataFrame(gained)
 
 # %% [markdown]
@@ -132,7 +135,7 @@ pd.DataFrame(gained)
 # %% tags=["nbval-check-output"]
 masks = pixels.frame(store, segmentation.single("small"), ("row", "seed"))
 shown = masks[(masks["criterion"] == "last") & masks["row"].isin(segmentation.DRAFT_ROWS)]
-command = "nbkit sweep segmentation --preset small"
+command = "nbkit sweep segmentation --preset small --only single"
 print(tables.caption(masks, "pets, all rows, last epoch", command))
 tables.printed(tables.summary(shown, ["row"], ["mean_iu", "pixel_accuracy"]))
 

@@ -205,7 +205,8 @@ statistics.printed(apart)
 unlabelled = last[~last["row"].isin(["Complete", "P+N"])]
 paired = statistics.paired(unlabelled, by="row", value="accuracy", reference="Exponential")
 tables.save(statistics.printed(paired), "differences_cifar")
-print(tables.caption(table, "accuracy minus that of Exponential, last epoch", command))
+minus = "accuracy minus that of Exponential, last epoch"
+print(tables.caption(table, minus, f"{command} --only table"))
 statistics.printed(paired)
 
 # %% [markdown]
@@ -418,7 +419,8 @@ nearness
 # ## 4.10 What each loss calls positive
 #
 # For the categories of class 0 that are taken for positives most often: the share of their test
-# images that each loss calls positive (mean over seeds; a star marks the near-positives).
+# images that each loss calls positive (last epoch, mean over the seeds of 4.6; a star marks the
+# near-positives).
 
 # %%
 called = scoring.called_positive(store, extended)
@@ -436,7 +438,7 @@ figures.save(
 # %%
 tables.save(called.round(4), "called_cifar")
 alarms = scoring.false_positives(store, extended)
-tables.save(alarms, "false_positives_cifar")
+tables.save(alarms.round(4).set_index("row"), "false_positives_cifar")
 rows = [row for row in few if (alarms["row"] == row).sum() >= 8]
 if present("cifar") and rows:
     split = data.cifar()
@@ -448,11 +450,14 @@ if present("cifar") and rows:
     images = split.test_inputs[surest.loc[rows, "image"]].reshape(len(rows), 8, 32, 32, 3)
     display(figures.wall(images, np.reshape(captions, (len(rows), 8)), rows))
 else:
-    print("The wall of images needs the photographs (`nbkit data fetch`) and a finished run.")
+    print(
+        "The wall of images needs the photographs (`nbkit data fetch`) and a run that names some."
+    )
 
 # %% [markdown]
-# **See:** the eight test images of class 0 of which a loss was surest that they are positive, with
-# what they show and what they were taken for (one run a loss, last epoch; their numbers are in
+# **See:** with the photographs at hand, the eight test images of class 0 of which a loss was surest
+# that they are positive, with what they show and what they were taken for (one run a loss, last
+# epoch; results stored before they named such images are left out, and the indices are in
 # `figures/false_positives_cifar.csv`). Which of them would you have called positive yourself?
 
 # %% [markdown]
@@ -482,12 +487,12 @@ dropout
 # or three of the labelled, too few to estimate a risk from, so an epoch shows each of them five
 # times with a fifth of its weight: the objective is the same, and every batch has about twelve.
 # (The cross-entropy from which a risk is faded in counts every copy.) A held-out image is held out
-# whole, as labelled and as unlabelled. Published numbers come from larger networks and longer
-# trainings; "Complete" has every label and bounds what ours can reach. With two classes a PU risk
-# has trivial answers: for nnPU "all are negative", whose value is the prior and whose gradient
-# vanishes, for VPU "all are positive". nnPU's authors train a network with batch normalisation, at
-# a hundredth of our learning rate; the rows *fade-in* start from cross-entropy instead, as the
-# draft proposed for its own loss.
+# whole, as labelled and as unlabelled. Published numbers come from other networks (13 layers, or 7
+# with 3,000 labelled positives) and longer trainings; "Complete" has every label and bounds what
+# ours can reach. With two classes a PU risk has trivial answers: for nnPU "all are negative", whose
+# value is the prior and whose gradient vanishes, for VPU "all are positive". nnPU's authors train a
+# network with batch normalisation, at a hundredth of our learning rate; the rows *fade-in* start
+# from cross-entropy instead, as the draft proposed for its own loss.
 
 # %% tags=["nbval-check-output"]
 binary = scoring.frame(store, cifar.binary(size), ("row", "seed"))
@@ -534,7 +539,7 @@ for row, own in pairs.groupby("row", sort=False):
 compared = pd.concat(compared, names=["row"]).reset_index("precision", drop=True)
 tables.save(compared.round(4), "precision_cifar")
 criterion = "fp32 twins; accuracy of bf16 minus that of fp32, last epoch"
-print(tables.caption(twins, criterion, command))
+print(tables.caption(twins, criterion, f"{command} --only precision"))
 compared.round(4).astype(object).fillna("–")
 
 # %%
