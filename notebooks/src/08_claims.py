@@ -118,6 +118,7 @@ def beside(theirs: pd.DataFrame, ours: pd.DataFrame, keys: list[str], values: li
     return table.join(groups[1].agg(["mean", "std", "count"])).reset_index()
 
 
+# %%
 MACRO = list(scoring.MACRO)
 figure5 = scoring.frame(store, cifar.figure(size), ("row", "kept", "seed"))
 figure5 = figure5[figure5["criterion"] == "last"]
@@ -420,6 +421,7 @@ def over(claims: dict[str, str], name: str) -> str:
     return ", ".join(f"{what} {said(claim, name)}" for what, claim in claims.items())
 
 
+# %%
 REMEDIES = {
     "class weights win": "Class weights help",
     "hard bootstrapping": "Hard bootstrapping helps",
