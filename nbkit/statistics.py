@@ -1,6 +1,6 @@
 """Differences between rows, seed by seed, with confidence intervals and Holm's correction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -167,6 +167,33 @@ def judged(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         for sign, n in zip(sure, table["n"], strict=True)
     ]
     return table.assign(verdict=verdicts)
+
+
+def contrasts(
+    frame: pd.DataFrame, pairs: Mapping[str, tuple[str, str]], *, by: str, **given: object
+) -> pd.DataFrame:
+    """Compare named pairs of rows, the second subtracted from the first, corrected together.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As in ``paired``.
+    pairs : mapping
+        Name -> two rows; left out if the frame lacks one of them.
+    by, **given
+        As in ``paired``.
+
+    Returns
+    -------
+    DataFrame
+        The columns of ``paired``, indexed by ``name``, in the order of the pairs.
+    """
+    found = {
+        name: paired(frame[frame[by].isin([first, second])], by=by, reference=second, **given)
+        for name, (first, second) in pairs.items()
+        if {first, second} <= set(frame[by])
+    }
+    return judged(pd.concat(found, names=["name"]).droplevel(by), given.get("level", 0.95))
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:

@@ -46,6 +46,24 @@ def test_an_interval_is_that_of_scipy(rng):
     )
 
 
+def test_contrasts_are_pairs_of_rows_corrected_together(rng):
+    noise = rng.normal([0.5, 0.6, 0.52], 0.02, (6, 3))
+    wide = pd.DataFrame(noise, columns=list("ABC")).rename_axis("seed").reset_index()
+    long = wide.melt("seed", var_name="row")
+    pairs = {"up": ("B", "A"), "down": ("A", "B"), "near": ("C", "A"), "not there": ("A", "D")}
+    table = statistics.contrasts(long, pairs, by="row", value="value")
+    assert table.index.tolist() == ["up", "down", "near"]
+    tests = [
+        stats.ttest_rel(wide[first], wide[second])
+        for first, second in pairs.values()
+        if second != "D"
+    ]
+    np.testing.assert_allclose(table["p"], [test.pvalue for test in tests])
+    np.testing.assert_allclose(table["p_holm"], statistics.holm(table["p"].to_numpy()))
+    assert table["difference"]["up"] == -table["difference"]["down"] > 0
+    assert table["verdict"].tolist()[:2] == ["higher", "lower"]
+
+
 def test_comparisons_of_several_tables_are_corrected_together(rng):
     tables = []
     for gap in (0.3, 0.03, 0.0):

@@ -57,7 +57,10 @@ def sign_flips(answer: Callable | None) -> None:
 
 
 def decided_by_data(
-    answer: tuple[str, str] | None, digits: pd.DataFrame, photographs: pd.DataFrame, known: list
+    answer: tuple[str, str] | None,
+    digits: pd.DataFrame,
+    photographs: pd.DataFrame,
+    known: Iterable[tuple[str, str]],
 ) -> None:
     """08 open: a pair of rows whose order is one on digits and the other on photographs.
 
@@ -71,16 +74,11 @@ def decided_by_data(
         verdict(f"expected two of {', '.join(rows)}")
         return
     better, worse = answer
-    if {better, worse} in [{first, second} for _, first, second in known]:
+    if {better, worse} in map(set, known):
         verdict("that pair is in the lists already")
         return
     found = pd.concat(
-        statistics.paired(
-            frame[frame["row"].isin([better, worse])],
-            by="row",
-            value="accuracy",
-            reference=worse,
-        )
+        statistics.contrasts(frame, {"own": (better, worse)}, by="row", value="accuracy")
         for frame in (digits[digits["seed"] >= 5], photographs)
     )
     said = statistics.judged(found)["verdict"].tolist()

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -16,6 +16,7 @@ OUTCOMES = {
     "not told apart": "#E4E4E4",
     "too few seeds": "#FFF1B8",
 }
+UNTESTED = "as published"  # a number without a verdict of ours
 
 
 def parity(
@@ -57,34 +58,26 @@ def verdicts(parts: Mapping[str, pd.DataFrame], title: str) -> Figure:
     ----------
     parts : mapping
         Title of a panel -> frame with one row a claim and data set: ``claim``, ``data``, text in
-        ``shown`` and a key of ``OUTCOMES`` in ``outcome``, NaN for none.
+        ``shown``, and in ``outcome`` a key of ``OUTCOMES`` or ``UNTESTED``.
     title : str
     """
     heights = [frame["claim"].nunique() for frame in parts.values()]
     size = (9.4, 1.6 + 0.33 * sum(heights) + 0.5 * len(parts))
     figure, axes = grid(len(parts), 1, size, height_ratios=heights)
-    names, colors = list(OUTCOMES), ListedColormap(list(OUTCOMES.values()))
+    codes = {outcome: code for code, outcome in enumerate((*OUTCOMES, UNTESTED))}
+    colors = [*OUTCOMES.values(), "#FFFFFF"]
+    options = {"cmap": ListedColormap(colors), "vmin": 0, "vmax": len(codes) - 1, "cbar": False}
+    options |= {"linewidths": 2, "annot_kws": {"fontsize": 8.5, "color": "black"}}
     for axis, (name, frame) in zip(axes[:, 0], parts.items(), strict=True):
-        codes = {outcome: code for code, outcome in enumerate(names)}
-        frame = frame.assign(code=frame["outcome"].map(codes))
-        rows, columns = frame["claim"].unique(), frame["data"].unique()
-        codes, texts = (
-            frame.pivot(index="claim", columns="data", values=value).loc[rows, columns]
-            for value in ("code", "shown")
-        )
-        edges = np.arange(len(columns) + 1) - 0.5, np.arange(len(rows) + 1) - 0.5
-        filled = np.ma.masked_invalid(codes.to_numpy(float))
-        span = {"vmin": -0.5, "vmax": len(names) - 0.5}
-        axis.pcolormesh(*edges, filled, cmap=colors, edgecolor="white", linewidth=2, **span)
-        for (row, column), text in np.ndenumerate(texts.fillna("").to_numpy()):
-            axis.text(column, row, text, ha="center", va="center", fontsize=8.5)
-        axis.set(xticks=range(len(columns)), xticklabels=columns)
-        axis.set(yticks=range(len(rows)), yticklabels=rows, title=name)
+        table = frame.assign(code=frame["outcome"].map(codes).astype(float))
+        table = table.pivot(index="claim", columns="data", values=["code", "shown"])
+        table = table.loc[frame["claim"].unique()]
+        code, text = (table[kind][frame["data"].unique()] for kind in ("code", "shown"))
+        sns.heatmap(code.astype(float), annot=text.fillna(""), fmt="", ax=axis, **options)
+        axis.set(title=name, xlabel="", ylabel="")
         axis.tick_params(length=0, labelsize=8.5)
-        axis.grid(visible=False)
-        axis.spines[:].set_visible(False)
-        axis.invert_yaxis()
-    keys = [Patch(facecolor=OUTCOMES[n], edgecolor="#999999", label=n) for n in names]
+        axis.grid(visible=False)  # it shows in cells that were not run
+    keys = [Patch(facecolor=c, edgecolor="#999999", label=n) for n, c in OUTCOMES.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8.5)
     figure.suptitle(title, fontsize=10.5, fontweight="bold")
     return figure

@@ -226,29 +226,29 @@ pd.DataFrame(table1).reindex(rows).map("{:+.3f}".format).replace("+nan", "–")
 # | Missing cost more than misclassified | section 3, an argument: they "introduce bias" |
 
 # %% tags=["setup"]
-LOSSES = [
-    ("Missing labels harm cross-entropy", "Complete", "CrossEntropy"),
-    ("Class weights help", "Weighted", "CrossEntropy"),
-    ("Exponential, balanced, helps", "Exponential", "CrossEntropy"),
-    ("Exponential, no weights, helps", "Exponential, r = 1", "CrossEntropy"),
-    ("Exponential, balanced, beats class weights", "Exponential", "Weighted"),
-    ("Exponential, no weights, beats class weights", "Exponential, r = 1", "Weighted"),
-    ("Hard bootstrapping helps", "BootstrapHard", "CrossEntropy"),
-    ("Class weights beat hard bootstrapping", "Weighted", "BootstrapHard"),
-    ("Half, all labelled, beat Exponential, balanced", "P+N", "Exponential"),
-    ("More dropout helps", "DropoutReg", "CrossEntropy"),
-    ("Fade-in helps Exponential, balanced", "Exponential, fade-in", "Exponential"),
-]
-FEATURES = [
-    ("Clean pre-training helps", "CompleteCategory", "FromScratch"),
-    ("Misannotated objects teach", "PixelObjectness", "FromScratch"),
-    ("Misclassified objects teach", "RandomCategory", "FromScratch"),
-    ("Misannotation costs", "CompleteCategory", "PixelObjectness"),
-    ("Misclassification costs", "CompleteCategory", "RandomCategory"),
-    ("Misannotated objects beat no labels", "PixelObjectness", "Autoencoder"),
-    ("Misclassified objects beat no labels", "RandomCategory", "Autoencoder"),
-    ("Missing cost more than misclassified", "misclassified", "missing"),
-]
+LOSSES = {
+    "Missing labels harm cross-entropy": ("Complete", "CrossEntropy"),
+    "Class weights help": ("Weighted", "CrossEntropy"),
+    "Exponential, balanced, helps": ("Exponential", "CrossEntropy"),
+    "Exponential, no weights, helps": ("Exponential, r = 1", "CrossEntropy"),
+    "Exponential, balanced, beats class weights": ("Exponential", "Weighted"),
+    "Exponential, no weights, beats class weights": ("Exponential, r = 1", "Weighted"),
+    "Hard bootstrapping helps": ("BootstrapHard", "CrossEntropy"),
+    "Class weights beat hard bootstrapping": ("Weighted", "BootstrapHard"),
+    "Half, all labelled, beat Exponential, balanced": ("P+N", "Exponential"),
+    "More dropout helps": ("DropoutReg", "CrossEntropy"),
+    "Fade-in helps Exponential, balanced": ("Exponential, fade-in", "Exponential"),
+}
+FEATURES = {
+    "Clean pre-training helps": ("CompleteCategory", "FromScratch"),
+    "Misannotated objects teach": ("PixelObjectness", "FromScratch"),
+    "Misclassified objects teach": ("RandomCategory", "FromScratch"),
+    "Misannotation costs": ("CompleteCategory", "PixelObjectness"),
+    "Misclassification costs": ("CompleteCategory", "RandomCategory"),
+    "Misannotated objects beat no labels": ("PixelObjectness", "Autoencoder"),
+    "Misclassified objects beat no labels": ("RandomCategory", "Autoencoder"),
+    "Missing cost more than misclassified": ("misclassified", "missing"),
+}
 
 # %% [markdown]
 # Runs are compared pair by pair: two runs of a pair have the same seed, so the same mask, held-out
@@ -263,23 +263,18 @@ FEATURES = [
 
 
 # %% tags=["setup"]
-def tested(claim: str, better: str, worse: str, name: str) -> pd.DataFrame:
-    """Return the comparison of two rows on a data set, empty if it lacks one of them."""
-    rows = frames[name][frames[name]["row"].isin([better, worse])]
-    if rows["row"].nunique() < 2:
-        return pd.DataFrame()
-    given = {"by": "row", "value": scores[name], "reference": worse}
-    if name not in TRANSFER:
-        return statistics.paired(rows, **given).assign(claim=claim, data=name, folds="–")
-    pair = ("fold", "seed")
-    folds = statistics.printed(statistics.paired(rows, pair=pair, unit="fold", **given))
-    found = statistics.paired(rows, pair=pair, **given)
-    return found.assign(claim=claim, data=name, folds=folds["interval"])
+def compared(name: str, unit: str | None = None) -> pd.DataFrame:
+    """Return the tests of all claims on a data set."""
+    claims, pair = (FEATURES, ("fold", "seed")) if name in TRANSFER else (LOSSES, ("seed",))
+    given = {"by": "row", "value": scores[name], "pair": pair, "unit": unit}
+    return statistics.contrasts(frames[name], claims, **given)
 
 
-asked = [(*claim, name) for claim in LOSSES for name in frames if name not in TRANSFER]
-asked += [(*claim, name) for claim in FEATURES for name in TRANSFER]
-found = statistics.judged(pd.concat([tested(*one) for one in asked], ignore_index=True))
+found = pd.concat({name: compared(name) for name in frames}, names=["data", "claim"]).swaplevel()
+folds = pd.concat({name: compared(name, "fold") for name in TRANSFER}, names=["data", "claim"])
+found["folds"] = statistics.printed(folds.swaplevel())["interval"]
+order = [(claim, name) for claim in (*LOSSES, *FEATURES) for name in frames]
+found = statistics.judged(found.loc[[one for one in order if one in found.index]]).reset_index()
 OUTCOMES = {"higher": "holds", "lower": "the other way round"}
 found["outcome"] = found["verdict"].replace(OUTCOMES)
 found["shown"] = found["difference"].map("{:+.3f}".format).replace("+nan", "–")
@@ -294,8 +289,9 @@ for (kind, numbers_of), claims, score in zip(
     ("accuracy (balanced on moons), or mean IU on masks", "mean IU on other classes"),
     strict=True,
 ):
-    ours = found[found["claim"].isin([claim for claim, *_ in claims])]
-    draft = pd.DataFrame(claims, columns=["claim", "better", "worse"]).assign(data="draft")
+    ours = found[found["claim"].isin(claims)]
+    draft = pd.DataFrame.from_dict(claims, orient="index", columns=["better", "worse"])
+    draft = draft.rename_axis("claim").reset_index().assign(data="draft", outcome="as published")
     draft = draft.replace("Exponential, r = 1", "Exponential")
     gaps = draft["better"].map(numbers_of) - draft["worse"].map(numbers_of)
     swapped = draft[["better", "worse"]].eq("BootstrapHard").any(axis=1).map({True: "*", False: ""})
@@ -312,15 +308,15 @@ figures.save(figures.verdicts(panels, "What the draft claims, and where it holds
 # %% tags=["nbval-check-output"]
 told = statistics.printed(found).drop(columns="verdict").rename(columns={"n": "pairs"})
 told = told.assign(verdict=found["outcome"], claim=found["claim"], data=found["data"])
-told["interval over folds"] = found["folds"]
+told["interval over folds"] = found["folds"].fillna("–")
 told = told.set_index(["claim", "data"])
 tables.save(told, "claims")
 print(f"{found['p'].notna().sum()} tests, and {found['p'].isna().sum()} that lack runs;", end=" ")
 print("the commands of section 8.1 compute what is missing")
-told.loc[[claim for claim, *_ in LOSSES]].drop(columns="interval over folds")
+told.loc[[*LOSSES]].drop(columns="interval over folds")
 
 # %% tags=["nbval-check-output"]
-told.loc[[claim for claim, *_ in FEATURES]]
+told.loc[[*FEATURES]]
 
 # %% tags=["check"]
 if preset == "laptop" and frames["CIFAR"]["accuracy"].notna().any():
@@ -518,7 +514,7 @@ answer = None  # such as ("Complete", "Exponential")
 seen.groupby("row")["accuracy"].mean().sort_values()
 answer = ("Exponential", "BootstrapHard")
 # END SOLUTION
-exercises.decided_by_data(answer, frames["digits"], frames["CIFAR"], LOSSES)
+exercises.decided_by_data(answer, frames["digits"], frames["CIFAR"], LOSSES.values())
 
 # %% [markdown]
 # > **Take away.** A claim about a loss is a claim about data. Say the pair of rows, the data, the
