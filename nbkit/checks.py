@@ -24,12 +24,22 @@ def fraction(name: str, value: float, *, low_open: bool = False, high_open: bool
     return number
 
 
-def finite(name: str, value: float, *, above: float = -math.inf) -> float:
-    """Return ``value`` as a finite float greater than ``above``; ValueError otherwise."""
+def finite(
+    name: str, value: float, *, above: float | None = None, least: float | None = None
+) -> float:
+    """Return ``value`` as a finite float, greater than ``above`` or at least ``least``.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a number.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise ValueError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value) or value <= above:
-        bound = "" if above == -math.inf else f" greater than {above:g}"
+    bound = "" if above is None else f" greater than {above:g}"
+    bound = bound if least is None else f" of at least {least:g}"
+    small = (above is not None and value <= above) or (least is not None and value < least)
+    if not math.isfinite(value) or small:
         raise ValueError(f"{name} must be a finite number{bound}, got {value!r}")
     return float(value)
 

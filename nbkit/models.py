@@ -53,7 +53,7 @@ class MLP(nn.Module):
         self.seeds = [checks.count("every seed", seed, least=0) for seed in seeds]
         checks.count("the number of seeds", len(self.seeds))
         self.dropout = checks.fraction("dropout", dropout, high_open=True)
-        bias_std = checks.finite("bias_std", bias_std, above=-1e-12)
+        bias_std = checks.finite("bias_std", bias_std, least=0)
         distinct = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
         self.register_buffer("stream", torch.tensor([distinct[seed] for seed in self.seeds]))
         self.distinct, self.generators = list(distinct), []

@@ -8,6 +8,7 @@ from scipy import stats
 
 from nbkit import checks
 
+LEVEL = 0.95  # of confidence
 VERDICTS = {1: "higher", -1: "lower", 0: "not told apart"}
 
 
@@ -49,7 +50,7 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float, float, float]:
+def interval(differences: np.ndarray, level: float = LEVEL) -> tuple[float, float, float, float]:
     """Return mean, ends of its confidence interval, and two-sided p of a paired t-test.
 
     Parameters
@@ -70,7 +71,7 @@ def interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float
     return float(mean), float(mean - half), float(mean + half), 1.0 if mean == 0 else float(p)
 
 
-def half_width(spread: float, n: int, level: float = 0.95) -> float:
+def half_width(spread: float, n: int, level: float = LEVEL) -> float:
     """Return half the length of the confidence interval of a mean, by Student's t.
 
     Parameters
@@ -95,12 +96,12 @@ def paired(
     reference: str,
     pair: Sequence[str] = ("seed",),
     unit: str | None = None,
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """Compare every row with a reference row, pair by pair.
 
-    Two runs of one seed share annotation, held-out examples, initial weights and batches, so their
-    difference is less noisy than either score. Only pairs that both rows have count.
+    Two runs of one seed share what does not differ between the rows: as a rule annotation, held-out
+    examples, initial weights and batches. So their difference is less noisy than either score. Only
+    pairs that both rows have count.
 
     Parameters
     ----------
@@ -114,14 +115,14 @@ def paired(
     unit : str, optional
         A column of ``pair`` whose groups count as one observation each, the mean of their
         differences: what is said then holds for other such groups too, not for these alone.
-    level : float
-        Of the confidence intervals.
 
     Returns
     -------
     DataFrame
-        Indexed by the other rows, in their order: ``difference``, ``low``, ``high``, ``n`` pairs
-        or units, ``p`` (t-test), ``p_holm`` over all rows that have one, and ``verdict``.
+        Indexed by the other rows, in their order: ``difference``, ends ``low`` and ``high`` of its
+        95 % interval, ``n`` pairs or units, ``p`` (t-test), ``p_holm`` over all rows that have one,
+        and ``verdict`` by ``p_holm``. The interval is of the one row, not corrected, and may lie
+        off 0 where the verdict is "not told apart".
 
     Raises
     ------
@@ -139,21 +140,19 @@ def paired(
         differences = (scores[name] - scores[reference]).dropna()
         if unit is not None:
             differences = differences.groupby(level=unit).mean()
-        mean, low, high, p = interval(differences.to_numpy(), level)
+        mean, low, high, p = interval(differences.to_numpy())
         rows[name] = mean, low, high, len(differences), p
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis(by)
-    return judged(table, level)
+    return judged(table)
 
 
-def judged(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def judged(table: pd.DataFrame) -> pd.DataFrame:
     """Correct the p-values of comparisons for how many there are, and say what is told apart.
 
     Parameters
     ----------
     table : DataFrame
         Rows of one or several tables of ``paired``: ``difference``, ``n`` and ``p``.
-    level : float
-        Of confidence.
 
     Returns
     -------
@@ -161,7 +160,7 @@ def judged(table: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         With ``p_holm`` and ``verdict`` over all of its rows, old ones replaced.
     """
     table = table.assign(p_holm=holm(table["p"].to_numpy()))
-    sure = np.where(table["p_holm"] < 1 - level, np.sign(table["difference"]), 0)
+    sure = np.where(table["p_holm"] < 1 - LEVEL, np.sign(table["difference"]), 0)
     verdicts = [
         VERDICTS[int(sign)] if n > 1 else "too few seeds"
         for sign, n in zip(sure, table["n"], strict=True)
@@ -187,13 +186,20 @@ def contrasts(
     -------
     DataFrame
         The columns of ``paired``, indexed by ``name``, in the order of the pairs.
+
+    Raises
+    ------
+    ValueError
+        If the frame lacks a row of every pair, and as in ``paired``.
     """
     found = {
         name: paired(frame[frame[by].isin([first, second])], by=by, reference=second, **given)
         for name, (first, second) in pairs.items()
         if {first, second} <= set(frame[by])
     }
-    return judged(pd.concat(found, names=["name"]).droplevel(by), given.get("level", 0.95))
+    if not found:
+        raise ValueError(f"the frame has both rows of none of the pairs: {', '.join(pairs)}")
+    return judged(pd.concat(found, names=["name"]).droplevel(by))
 
 
 def printed(table: pd.DataFrame) -> pd.DataFrame:
@@ -244,9 +250,10 @@ def told(table: pd.DataFrame, value: str, reference: str) -> list[str]:
 def levelled(frame: pd.DataFrame, *, value: str, group: str, by: Sequence[str]) -> pd.DataFrame:
     """Take the differences between groups, such as folds, out of a score.
 
-    Every group is shifted to the mean of all, over the settings that each of them has, so that the
-    spread left in a setting is not that of the groups' difficulty. (D. Cousineau 2005, "Confidence
-    intervals in within-subject designs".)
+    Every group is shifted to the mean of all, over the M settings that each of them has, so that
+    the spread left in a setting is not that of the groups' difficulty. A shift estimated from M
+    settings takes 1 / M of the other variance with it, which is given back. (D. Cousineau 2005,
+    "Confidence intervals in within-subject designs"; R. Morey 2008, its correction.)
 
     Parameters
     ----------
@@ -260,11 +267,17 @@ def levelled(frame: pd.DataFrame, *, value: str, group: str, by: Sequence[str]) 
     Returns
     -------
     DataFrame
-        The frame with ``value`` shifted; as it was where no setting is there in every group.
+        The frame with ``value`` shifted, the mean of each setting unchanged; as it was unless two
+        settings are there in every group.
     """
     means = frame.pivot_table(index=list(by), columns=group, values=value).dropna()
-    shift = (means.mean() - means.mean().mean()).reindex(frame[group].unique()).fillna(0)
-    return frame.assign(**{value: frame[value] - frame[group].map(shift)})
+    if len(means) < 2:
+        return frame
+    shift = means.mean() - means.mean().mean()
+    level = frame[value] - frame[group].map(shift)
+    center = level.groupby([frame[name] for name in by]).transform("mean")
+    given_back = np.sqrt(len(means) / (len(means) - 1))
+    return frame.assign(**{value: center + given_back * (level - center)})
 
 
 def crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:

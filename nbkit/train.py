@@ -84,6 +84,7 @@ def fit(
         with their images. The loss sees every pixel of a batch as an example. None for a network
         that reconstructs its inputs, with the loss SquaredError.
     loss : Loss
+        What it learns itself, such as a transition matrix, is left in it, of the first network.
     epochs, batch_size : int
     learning_rate : float
     schedule : {"constant", "one_cycle"}
@@ -121,7 +122,8 @@ def fit(
     rate_at = learning_rate_at(schedule, learning_rate, total)
     tune_allocator()
     device = inputs.device
-    parameters = [*model.parameters(), *_own_parameters(loss, len(model.seeds), device)]
+    weights = list(model.parameters())
+    parameters = [*weights, *_own_parameters(loss, len(model.seeds), device)]
     images = isinstance(inputs, Images)
     # unfused on the CPU, each network of a stack has the same bits whatever its neighbours are
     optimizer = Adam(parameters, fused=images or device.type == "cuda")
@@ -164,6 +166,8 @@ def fit(
                 history.epochs.append(on_epoch(epoch + 1))
         _save(checkpoint, precision, model, parameters, optimizer, history)
     model.eval()
+    for own, learned in zip(loss.parameters(), parameters[len(weights) :], strict=True):
+        own.data = learned.detach()[0]
     return history
 
 
@@ -240,9 +244,10 @@ def _check_loss(loss: Loss, networks: int, weight_ratio: Tensor | None) -> None:
         raise ValueError(f"loss must be a Loss (see losses.create), got {type(loss).__name__}")
     if weight_ratio is None:
         return
-    if weight_ratio.shape != (networks,) or not (weight_ratio > 0).all():
+    good = (weight_ratio > 0) & weight_ratio.isfinite()
+    if weight_ratio.shape != (networks,) or not good.all():
         raise ValueError(
-            f"weight_ratio must be {networks} numbers greater than 0, one a network, "
+            f"weight_ratio must be {networks} finite numbers greater than 0, one a network, "
             f"got shape {tuple(weight_ratio.shape)}"
         )
 

@@ -297,6 +297,43 @@ def test_bf16_keeps_the_weights_in_float32_and_close(monkeypatch):
     assert 0 < (ends[1] - ends[0]).abs().mean() < 1e-3  # a step of Adam
 
 
+def test_what_a_loss_learns_itself_is_left_in_it():
+    images = Images(torch.from_numpy(data.vehicles().train_inputs[:16]))
+    loss = losses.create("noise_layer", num_classes=2)
+    before, model = loss.transition.detach().clone(), models.VGG8(2, [0])
+    short = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
+    train.fit(model, images, torch.arange(16)[None] % 2, loss, **short)
+    assert not torch.equal(loss.transition, before)
+    assert loss.transition.sum(1).tolist() == pytest.approx([1, 1])
+
+
+def test_two_samples_tell_their_risk_so(monkeypatch):
+    *_, loss, _ = given(CifarRun(**TWO_SAMPLE, loss="nnpu"), monkeypatch)
+    assert loss.setting == "two_sample"
+
+
+@pytest.mark.parametrize("loss", ["forward", "backward", classification.ESTIMATED])
+def test_two_samples_have_no_share_of_missing_labels_to_correct_for(loss):
+    with pytest.raises(ValueError, match=r"of two samples, write kept=, the share"):
+        CifarRun(**TWO_SAMPLE, loss=loss)
+    assert CifarRun(**TWO_SAMPLE, loss="forward(kept=0.05)").loss == "forward(kept=0.05)"
+
+
+@pytest.mark.parametrize("annotation", ["Complete", "P+N", "P+U"])
+def test_labels_are_missing_with_p_and_u_alone(monkeypatch, annotation):
+    kept = 0.6
+    share = kept if annotation == "P+U" else 1
+    run = CifarRun(**SHORT, annotation=annotation, kept=kept, loss="forward")
+    *_, loss, _ = given(run, monkeypatch)
+    assert loss.kept == share
+    for rule in ("balanced", "bayes"):
+        weighed = classification.balance(dataclasses.replace(run, loss="weighted"), rule, 0.5)
+        assert weighed.weight_ratio == pytest.approx(share / (2 - share), abs=1e-4)
+    assert classification.balance(dataclasses.replace(run, loss="nnpu"), "half", 0.5) == (
+        dataclasses.replace(run, loss="nnpu")
+    )
+
+
 def test_the_table_has_the_draft_s_rows_and_the_figure_shares_its_runs():
     table, figure = cifar.table("small"), cifar.figure("small")
     assert {row for row, _ in table} == set(classification.DRAFT_ROWS)

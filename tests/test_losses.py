@@ -514,6 +514,15 @@ def test_vpu_mixup_is_the_squared_log_ratio(rng):
     assert actual.item() == pytest.approx(loss(logits, target).item() + 0.7 * term, rel=1e-9)
 
 
+def test_vpu_mixes_nothing_in_a_batch_without_labelled_positives(rng):
+    logits, target = batch(rng, classes=2)
+    mixed, _ = batch(rng, classes=2)
+    partner, none = torch.arange(target.numel()), torch.zeros_like(target)
+    loss = make("vpu", mixup_weight=0.7)
+    value = loss.with_mixup(logits, none, mixed, partner, torch.tensor(0.3))
+    assert value.item() == pytest.approx(loss(logits, none).item(), rel=1e-12)
+
+
 def test_dist_pu_mixup_is_cross_entropy_to_mixed_pseudo_labels_plus_entropy(rng):
     logits, target = batch(rng, classes=2)
     mixed, _ = batch(rng, classes=2)
@@ -646,6 +655,7 @@ def test_parse_splits_name_and_hyper_parameters(spec, parsed):
 def test_build_fills_in_what_the_text_leaves_open():
     known = {"kept": 0.7, "prior": 0.3, "num_classes": 5, "weight_ratio": 0.5}
     assert losses.build("forward", **known).kept == 0.7
+    assert losses.build("vpu", setting="two_sample", **known).setting == "two_sample"
     assert losses.build("upu", **known).prior == 0.3
     assert losses.build("noise_layer", **known).rows.shape == (5, 5)
     assert losses.build("weighted", **known).weight_ratio == 0.5
@@ -655,6 +665,15 @@ def test_build_keeps_what_the_text_says():
     known = {"kept": 0.7, "prior": 0.3, "num_classes": 5}
     assert losses.build("forward(kept=0.9)", **known).kept == 0.9
     assert losses.build("nnpu(prior=0.4)", **known).prior == 0.4
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_no_loss_is_computed_in_half_precision(name, rng):
+    logits, target = batch(rng)
+    logits, loss = logits.detach().float(), losses.build(name, kept=0.7, prior=0.3, num_classes=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = loss(logits, target)
+    assert torch.equal(inside, loss(logits, target))
 
 
 @pytest.mark.parametrize("name", losses.names())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbkit import fcn, losses, runs, sweep, tables, train
+from nbkit import fcn, losses, metrics, runs, sweep, tables, train
 from nbkit.checks import VOID
 from nbkit.experiments import pixels, pretraining, segmentation, transfer
 from nbkit.experiments.pretraining import TransferRun
@@ -147,7 +147,7 @@ def test_every_initialisation_gives_a_result(source):
     report = sweep.compute([run], engine="inline")
     assert not report.failed
     frame = runs.Store().frame([run]).set_index("criterion")
-    assert set(pixels.MEASURES) <= set(frame)
+    assert set(metrics.STATISTICS) <= set(frame)
     low, value, high = frame.loc["last", ["mean_iu_low", "mean_iu", "mean_iu_high"]]
     assert low <= value <= high
 
@@ -223,6 +223,32 @@ def test_balanced_weights_are_labelled_over_unlabelled_pixels():
         "weighted", 0.5
     )
     assert pixels.weight_ratio("nnpu", "balanced", 0.5, masks) is None
+
+
+@pytest.mark.parametrize("balance", ["balanced", "half"])
+def test_a_balance_without_unlabelled_pixels_is_refused(balance):
+    with pytest.raises(ValueError, match="weighs unlabelled pixels, and there are none"):
+        segmentation.fit(SegmentationRun(**SCENES, annotation="P", balance=balance))
+
+
+@pytest.mark.parametrize("annotation", ["P+N", "P+U"])
+def test_instances_are_missing_with_p_and_u_alone(annotation):
+    share = 1.0 if annotation == "P+N" else 0.6
+    run = SegmentationRun(**SCENES, annotation=annotation, kept=0.6, loss="weighted")
+    given = segmentation.fit(dataclasses.replace(run, balance="bayes")).weight_ratio
+    assert given == losses.bayes_ratio("weighted", share)
+
+
+def test_the_prior_of_one_category_is_that_of_its_instances(monkeypatch):
+    told = []
+    monkeypatch.setattr(losses, "build", lambda *_, prior, **__: told.append(prior) or 1 / 0)
+    run = TransferRun(**SCENES, source="one_category", loss="nnpu")
+    with pytest.raises(ZeroDivisionError):
+        pretraining.pretrain(run)
+    source, _ = pretraining.divide(run)
+    chosen = source.select(~source.validation)
+    masks = chosen.masks()
+    assert told == [(masks[masks != VOID] == 1).mean()]
 
 
 @pytest.mark.parametrize("preset", ["smoke", "laptop", "small", "paper"])

@@ -188,5 +188,17 @@ def test_levelling_takes_the_folds_out_and_nothing_else(rng):
     unfinished = frame.assign(f1=frame["f1"].where((frame["row"] != "C") | (frame["fold"] == 1)))
     partly = statistics.levelled(unfinished, value="f1", group="fold", by=["row"])
     assert partly.groupby(["row", "fold"])["f1"].mean()["C", 1] == pytest.approx(0.1, abs=0.02)
+    one = frame[frame["row"] == "A"]
+    pd.testing.assert_frame_equal(
+        statistics.levelled(one, value="f1", group="fold", by=["row"]), one
+    )
     nothing = statistics.levelled(frame.assign(f1=np.nan), value="f1", group="fold", by=["row"])
     assert nothing["f1"].isna().all()
+
+
+def test_levelling_leaves_the_spread_that_is_not_the_folds(rng):
+    settings = pd.MultiIndex.from_product([range(3), range(4000)], names=["row", "fold"])
+    noise, fold = rng.normal(0, 1, 12000), np.tile(rng.normal(0, 5, 4000), 3)
+    frame = settings.to_frame(index=False).assign(f1=noise + fold)
+    level = statistics.levelled(frame, value="f1", group="fold", by=["row"])
+    assert level.groupby("row")["f1"].std().tolist() == pytest.approx([1, 1, 1], abs=0.03)

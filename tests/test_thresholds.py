@@ -70,13 +70,13 @@ def flips(u, spans, objective, *, steps=140, learning_rate=0.05):
     return [low + (high - low) * u for u, (low, high) in zip(at, spans, strict=True)]
 
 
-def measured_separable(name, cases):
+def measured_separable(name, cases, **hyper):
     """Thresholds under the expected loss: label 1 with weight c eta, label 0 with 1 - c eta."""
     eta = torch.linspace(0, 1, 101)
     one, zero = torch.ones(101, dtype=torch.long), torch.zeros(101, dtype=torch.long)
     made = [
         losses.create(
-            name, weight_ratio=r, **({"kept": c} if name in ("forward", "backward") else {})
+            name, weight_ratio=r, **({"kept": c} if name in thresholds.CORRECTED else {}) | hyper
         )
         for r, c in cases
     ]
@@ -157,6 +157,21 @@ def test_separable_loss_flips_at_its_closed_form(name):
 
 
 @pytest.mark.parametrize(
+    ("name", "hyper", "known"),
+    [
+        ("bootstrap_hard", {"beta": 0.6}, {"beta": 0.6}),
+        ("bootstrap_hard", {"beta": 0.9}, {"beta": 0.9}),
+        ("forward", {"kept": 0.45}, {"assumed_kept": 0.45}),
+        ("backward", {"kept": 0.95}, {"assumed_kept": 0.95}),
+    ],
+)
+def test_a_hyper_parameter_moves_the_threshold_as_the_closed_form_says(name, hyper, known):
+    cases = CORRECTED_CASES if name in thresholds.CORRECTED else CASES
+    closed = [losses.threshold(name, kept=c, weight_ratio=r, **known) for r, c in cases]
+    agree(measured_separable(name, cases, **hyper), np.minimum(closed, 1))
+
+
+@pytest.mark.parametrize(
     ("drawn", "setting"),
     [("one_sample", "one_sample"), ("two_sample", "two_sample"), ("one_sample", "two_sample")],
     ids=["pooled", "two_sample", "not_pooled"],
@@ -189,6 +204,32 @@ def test_nnpu_with_too_large_a_prior_goes_below_upu(variant):
         losses.threshold("nnpu", kept=c, prior=0.4, assumed_prior=0.8, posterior=eta) for c in KEPT
     ]
     agree(measured_risk("nnpu", cases, drawn="one_sample", variant=variant), closed)
+
+
+def test_imbalanced_nnpu_flips_at_the_prior_whatever_it_was_told():
+    cases = [(0.0, 0.8, c, factor) for factor in (0.8, 1.2) for c in KEPT]
+    closed = [
+        losses.threshold("nnpu", kept=c, prior=0.4, assumed_prior=factor * 0.4, imbalanced=True)
+        for *_, c, factor in cases
+    ]
+    assert closed == pytest.approx([0.4] * 4)
+    agree(measured_risk("nnpu", cases, drawn="one_sample", imbalanced=True), closed)
+
+
+def test_dist_pu_matches_the_share_that_it_was_told():
+    cases = [(0.1, 0.7, c, factor) for factor in (0.6, 1.5) for c in KEPT]
+    closed = [
+        losses.threshold(
+            "dist_pu",
+            kept=c,
+            prior=0.4,
+            assumed_prior=factor * 0.4,
+            posterior=np.linspace(0.1, 0.7, 1001),
+        )
+        for *_, c, factor in cases
+    ]
+    bare = {"mixup_weight": 0.0, "entropy": 0.0}
+    agree(measured_risk("dist_pu", cases, drawn="one_sample", **bare), closed)
 
 
 @pytest.mark.parametrize(
@@ -227,6 +268,13 @@ def test_bayes_ratio_puts_the_threshold_at_one_half(name, kept):
     assert losses.threshold(name, kept=kept, weight_ratio=ratio) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("beta", [0.2, 1.0])
+def test_bayes_ratio_knows_how_far_bootstrapping_trusts_the_label(beta):
+    ratio = losses.weight_ratio(f"bootstrap_hard(beta={beta})", "bayes", kept=0.6, balanced=1.0)
+    found = losses.threshold("bootstrap_hard", kept=0.6, weight_ratio=ratio, beta=beta)
+    assert found == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("kept", KEPT)
 def test_balanced_weights_are_bayes_only_at_prior_one_half(kept):
     bayes = losses.bayes_ratio("weighted", kept)
@@ -243,7 +291,6 @@ def test_balanced_ratio_is_labelled_over_unlabelled():
 def test_every_loss_has_a_closed_form_but_the_noise_layer():
     known = [
         *thresholds.SHARE_OF_U,
-        "bootstrap_hard",
         *thresholds.CORRECTED,
         *thresholds.RISKS,
         "vpu",

@@ -32,7 +32,7 @@ def moons(seed: int, *, noise: float = 0.2, examples: int = 800) -> Split:
     >>> moons(0).train_inputs.shape
     (400, 2)
     """
-    checks.finite("noise", noise, above=-1e-12)
+    checks.finite("noise", noise, least=0)
     checks.count("examples", examples, least=8)
     x, y = make_moons(examples, noise=noise, random_state=checks.count("seed", seed, least=0))
     parts = train_test_split(

@@ -16,7 +16,7 @@ from nbkit.checks import VOID
 from nbkit.data.cifar import fingerprint, near_positive
 from nbkit.data.split import Split
 from nbkit.experiments import classification, scoring
-from nbkit.experiments.classification import DRAFT_ROWS, ClassificationRun, Row
+from nbkit.experiments.classification import DRAFT_ROWS, ESTIMATED, ClassificationRun, Row
 from nbkit.experiments.scoring import Annotated, Trained, results, scores
 from nbkit.images import Images
 from nbkit.precision import PRECISIONS, autocast, precision_on
@@ -74,6 +74,8 @@ class CifarRun(ClassificationRun):
                 f"the two-sample annotation, and only that, needs labelled positives; got "
                 f"annotation={self.annotation!r}, labelled={self.labelled}"
             )
+        if self.labelled and (self.loss == ESTIMATED or losses.takes(self.loss, "kept")):
+            raise ValueError(f"{self.loss}: of two samples, write kept=, the share to correct for")
         if self.images and self.dataset != "cifar":
             raise ValueError(f"images is for dataset='cifar', got dataset={self.dataset!r}")
 
@@ -111,7 +113,7 @@ def table(preset: str) -> dict[tuple[str, int], CifarRun]:
 
 
 def figure(preset: str) -> dict[tuple[str, float, int], CifarRun]:
-    """Return the runs of Figure 5 by (row, kept, seed); all labels kept is the row Complete."""
+    """Return the runs of Figure 5 by (row, kept, seed); all labels kept: annotated as Complete."""
     size = runs.sizes(preset, "cifar")
     return {
         (row, kept, seed): _run(preset, row, seed, kept)
@@ -248,7 +250,7 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
 
 def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> Trained:
     """Train a run, scoring every epoch; with a checkpoint it goes on where it was interrupted."""
-    if run.loss == classification.ESTIMATED:
+    if run.loss == ESTIMATED:
         before = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-estimator")
         run = classification.told(run, fit(classification.estimator(run), device, before))
         trained = fit(run, device, checkpoint)
@@ -268,7 +270,8 @@ def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> T
     test = Images(torch.from_numpy(split.test_inputs).to(device))
     classes = len(split.classes)
     model = models.VGG8(classes, [run.seed], dropout=run.dropout).to(device)
-    loss = losses.build(run.loss, kept=run.kept, prior=split.prior, num_classes=classes)
+    true_values = {"kept": run.labelled_share, "prior": split.prior, "setting": run.setting}
+    loss = losses.build(run.loss, num_classes=classes, **true_values)
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
 
     def score(epoch: int) -> dict[str, torch.Tensor]:
@@ -318,7 +321,7 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     (result,) = results(trained, final)
     if isinstance(result, dict):
         result["precision"] = precision_on(device, run.precision)
-        if run.loss == classification.ESTIMATED:
+        if run.loss == ESTIMATED:
             result["kept"] = trained.loss.bare.kept
         predicted = final[0].argmax(-1)
         correct = predicted == trained.split.test_labels

@@ -33,8 +33,9 @@ class ClassificationRun(runs.Run):
     kept : float
         In (0, 1].
     loss : str
-        Name, or name(key=value, ...), as in ``losses.parse``; ``kept``, ``prior`` and
-        ``num_classes`` are the true ones unless the text says otherwise. Or ``ESTIMATED``.
+        Name, or name(key=value, ...), as in ``losses.parse``; ``kept`` (1 where no positive is
+        unlabelled), ``prior`` and ``num_classes`` are the true ones unless the text says otherwise.
+        Or ``ESTIMATED``.
     weight_ratio : float
         w_U / w_P, for the separable losses.
     fade_in : bool
@@ -79,8 +80,13 @@ class ClassificationRun(runs.Run):
         return load(self.dataset).fingerprint
 
     def stack(self) -> tuple:
-        free = () if self.loss == ESTIMATED else ("annotation", "weight_ratio", "seed")
+        free = () if self.loss == ESTIMATED else ("weight_ratio", "seed")
         return tuple(value for name, value in self.parameters.items() if name not in free)
+
+    @property
+    def labelled_share(self) -> float:
+        """c, the share of the annotated positives that have their label: below 1 with P+U alone."""
+        return self.kept if self.annotation == "P+U" else 1.0
 
 
 def load(dataset: str) -> Split:
@@ -165,27 +171,20 @@ def rows(
     }
 
 
-WEIGHTS = ("balanced", "bayes", "none")
-
-
-def ratio(weights: str, loss: str, kept: float, prior: float) -> float:
-    """Return the weight ratio w_U / w_P of a rule of balance for a loss.
+def balance(run: ClassificationRun, rule: str, prior: float) -> ClassificationRun:
+    """Return a run with the class weights of a rule of ``losses.weight_ratio``.
 
     Parameters
     ----------
-    weights : {"balanced", "bayes", "none"}
-        Labelled over unlabelled; the ratio at which the loss decides at 1/2; or 1.
-    loss : str
-        As in ``losses.parse``. A PU risk is balanced by its prior and gets 1.
-    kept, prior : float
+    run : ClassificationRun
+        A PU risk is balanced by its prior and gets the ratio 1.
+    rule : {"none", "balanced", "half", "bayes"}
+    prior : float
     """
-    checks.choice("weights", weights, WEIGHTS)
-    name, _ = losses.parse(loss)
-    if weights == "none" or issubclass(losses.LOSSES[name], losses.PURisk):
-        return 1.0
-    if weights == "bayes":
-        return round(losses.bayes_ratio(name, kept), 4)
-    return round(losses.balanced_ratio(prior, kept), 4)
+    kept = run.labelled_share
+    balanced = losses.balanced_ratio(prior, kept)
+    ratio = losses.weight_ratio(run.loss, rule, kept=kept, balanced=balanced)
+    return replace(run, weight_ratio=1.0 if ratio is None else round(ratio, 4))
 
 
 def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
@@ -246,7 +245,8 @@ def fit(stack: list[ClassificationRun], device: str = "cpu") -> Trained:
     held_inputs = inputs[torch.from_numpy(held).to(device)]
     sizes = (inputs.shape[1], 128, 64, classes)
     model = models.MLP(sizes, [run.seed for run in stack], dropout=first.dropout).to(device)
-    loss = losses.build(first.loss, kept=first.kept, prior=split.prior, num_classes=classes)
+    share = first.labelled_share
+    loss = losses.build(first.loss, kept=share, prior=split.prior, num_classes=classes)
     loss = (losses.FadeIn(loss) if first.fade_in else loss).to(device)
 
     def score(epoch: int) -> dict[str, torch.Tensor]:

@@ -47,7 +47,7 @@ class MoonsRun(runs.Run):
         losses.parse(self.loss)
         checks.fraction("kept", self.kept, low_open=True)
         checks.finite("weight_ratio", self.weight_ratio, above=0)
-        checks.finite("noise", self.noise, above=-1e-12)
+        checks.finite("noise", self.noise, least=0)
         checks.count("epochs", self.epochs)
         checks.finite("learning_rate", self.learning_rate, above=0)
 

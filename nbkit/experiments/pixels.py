@@ -19,8 +19,6 @@ from nbkit.optim import one_thread
 EVALUATION_BATCH = 50
 EVALUATIONS = 20  # of a training, at most, evenly spaced and the last epoch among them
 PROXY_STEP = 4  # every fourth pixel either way is enough to rank epochs and posteriors
-BALANCES = ("none", "balanced", "half", "bayes")
-MEASURES = ("pixel_accuracy", "mean_accuracy", "mean_iu", "fw_iu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,28 +192,26 @@ def image_priors(masks: np.ndarray) -> np.ndarray:
 
 
 def weight_ratio(loss: str, balance: str, kept: float, masks: np.ndarray) -> float | None:
-    """Return w_U / w_P of a rule of balance, given the masks of a training.
+    """Return ``losses.weight_ratio`` with the labelled and unlabelled pixels of a training.
 
     Parameters
     ----------
-    loss : str
-        As in ``losses.parse``. A PU risk is balanced by its prior and gets none.
-    balance : {"none", "balanced", "half", "bayes"}
-        1; labelled over unlabelled pixels; half of that; the ratio at which the loss decides
-        at 1/2.
-    kept : float
+    loss, balance, kept
+        As there.
     masks : (N, H, W) integer array
         Observed labels.
+
+    Raises
+    ------
+    ValueError
+        If the rule weighs unlabelled pixels and there are none.
     """
-    name, _ = losses.parse(loss)
-    if issubclass(losses.LOSSES[name], losses.PURisk):
-        return None
-    if balance == "bayes":
-        return losses.bayes_ratio(name, kept)
-    if balance == "none":
-        return 1.0
-    ratio = float(((masks > 0) & (masks != VOID)).sum() / (masks == 0).sum())
-    return ratio / 2 if balance == "half" else ratio
+    labelled, unlabelled = ((masks > 0) & (masks != VOID)).sum(), (masks == 0).sum()
+    balanced = float(labelled / unlabelled) if unlabelled else math.inf
+    ratio = losses.weight_ratio(loss, balance, kept=kept, balanced=balanced)
+    if ratio == math.inf:
+        raise ValueError(f"balance={balance!r} weighs unlabelled pixels, and there are none")
+    return ratio
 
 
 def scores(confusion: np.ndarray) -> dict[str, float]:
@@ -226,7 +222,7 @@ def scores(confusion: np.ndarray) -> dict[str, float]:
 def with_intervals(per_image: np.ndarray, seed: int) -> dict[str, float]:
     """Return the four measures with the 95 % interval of a bootstrap over the images."""
     found = scores(per_image.sum(0))
-    for name in MEASURES:
+    for name in metrics.STATISTICS:
         low, high = metrics.bootstrap(per_image, name, rng=rng.generator(seed, "bootstrap", name))
         found |= {f"{name}_low": float(low), f"{name}_high": float(high)}
     return found
@@ -305,7 +301,7 @@ def frame(
             for criterion, scored in record["metrics"].items()
         ]
     found = pd.DataFrame(rows)
-    wanted = [*names, "key", "criterion", "device", *MEASURES, *more]
+    wanted = [*names, "key", "criterion", "device", *metrics.STATISTICS, *more]
     return found.reindex(columns=dict.fromkeys([*wanted, *found.columns]))
 
 

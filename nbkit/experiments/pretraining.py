@@ -78,7 +78,7 @@ class TransferRun(PixelRun):
         checks.choice("source", self.source, sources)
         checks.fraction("rate", self.rate)
         losses.parse(self.loss)
-        checks.choice("balance", self.balance, pixels.BALANCES)
+        checks.choice("balance", self.balance, losses.BALANCES)
         for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
             checks.count(name, getattr(self, name), least=least)
         for name in ("target_images", "layers", "groups", "distractors"):
@@ -181,7 +181,8 @@ def pretrain(run: TransferRun, device: str = "cpu") -> Source:
         chosen, run.source, rate=run.rate, groups=max(1, run.groups), seed=run.seed
     )
     masks = chosen.masks(noisy.labels)
-    prior = pixels.prior(chosen.masks())
+    # all other categories of "one_category" are negative, not unlabelled
+    prior = pixels.prior(masks if run.source == "one_category" else chosen.masks())
     model = network(noisy.num_classes).to(device)
     kept = 1 - run.rate if run.source.startswith("missing") else 1.0
     loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.num_classes)

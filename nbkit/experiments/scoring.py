@@ -91,7 +91,7 @@ def scores(
     dict of (S, ...) tensors
         ``confusion`` on the test examples; ``oracle``, accuracy on the true labels of the held-out
         sample; ``proxy_accuracy``, ``pu_auc`` and ``labelled_share``, which know its observed
-        labels only.
+        labels alone, and the true prior, which of these changes the choice of ``proxy_accuracy``.
     """
     guess = selection.argmax(-1)
     sample = observed == 0 if setting == "two_sample" else np.full(observed.shape, True)

@@ -43,10 +43,14 @@ class SegmentationRun(PixelRun):
         Whether the small instances and those at the border are the missing ones, instead of any.
     loss : str
         As in ``losses.parse``; ``kept``, ``prior`` (share of the pixels) and ``num_classes`` are
-        the true ones unless the text says otherwise, and so are the priors of single images.
+        the true ones unless the text says otherwise, and so are the priors of single images. The
+        share ``kept`` is that of the instances, and 1 where none is missing; of the pixels of
+        positives ``pixel_transition`` of the result tells how many kept their label, far more if
+        the small instances are the missing ones.
     balance : {"none", "balanced", "half", "bayes"}
         See ``pixels.weight_ratio``. The number is kept with the result.
     fade_in : bool
+        Whether cross-entropy fades into the loss.
     """
 
     experiment: ClassVar[str] = "segmentation"
@@ -70,7 +74,12 @@ class SegmentationRun(PixelRun):
                 f"annotation {' or '.join(INCOMPLETE)}"
             )
         losses.parse(self.loss)
-        checks.choice("balance", self.balance, pixels.BALANCES)
+        checks.choice("balance", self.balance, losses.BALANCES)
+
+    @property
+    def labelled_share(self) -> float:
+        """c, the share of the annotated instances that have their label."""
+        return self.kept if self.annotation in INCOMPLETE else 1.0
 
 
 @dataclass(frozen=True)
@@ -189,17 +198,20 @@ class Segmenter:
 
 
 def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = None) -> Segmenter:
-    """Train a run, scoring every epoch."""
+    """Train a run, scoring up to ``pixels.EVALUATIONS`` of its epochs."""
     observed = annotate(run)
     used = ~observed.held_out & (observed.masks != VOID).any((1, 2))  # void images teach nothing
     validation = pixels.load(run)
     validation = validation.select(validation.validation)
     model = fcn.FCN(observed.classes, [run.seed], trunk=run.network, dropout=run.dropout).to(device)
     loss = losses.build(
-        run.loss, kept=run.kept, prior=pixels.prior(observed.true), num_classes=observed.classes
+        run.loss,
+        kept=run.labelled_share,
+        prior=pixels.prior(observed.true),
+        num_classes=observed.classes,
     )
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
-    ratio = pixels.weight_ratio(run.loss, run.balance, run.kept, observed.masks[used])
+    ratio = pixels.weight_ratio(run.loss, run.balance, run.labelled_share, observed.masks[used])
     own = torch.from_numpy(pixels.image_priors(observed.true[used])).to(device)
 
     def score() -> dict[str, torch.Tensor]:
@@ -224,7 +236,7 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
 def _scores(
     run: SegmentationRun, model: fcn.FCN, observed: Observed, validation: Segmented
 ) -> dict[str, torch.Tensor]:
-    """What the selection criteria need to know of an epoch."""
+    """What the selection criteria need to know of an epoch; the proxy knows the true prior."""
     true = validation.masks(_labels(run, validation))
     predicted, _ = pixels.predict(model, validation.images)
     held, step = observed.held_out, pixels.PROXY_STEP

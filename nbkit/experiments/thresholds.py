@@ -110,9 +110,9 @@ def grid(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
 
 def closed_form(run: ThresholdRun) -> float:
     """Return the threshold that the calculus gives a run."""
-    name, _ = losses.parse(run.loss)
+    name, hyper = losses.parse(run.loss)
     posterior = None
-    if name in ("vpu", "dist_pu"):  # the only ones that depend on the distribution
+    if name in ("nnpu", "vpu", "dist_pu"):  # the ones that depend on the distribution
         draw = rng.generator(0, "calculus")
         drawn = data.gaussians(100_000, prior=run.prior, distance=DISTANCE, rng=draw)
         posterior = drawn.posterior
@@ -120,8 +120,12 @@ def closed_form(run: ThresholdRun) -> float:
         name,
         kept=run.kept,
         weight_ratio=run.weight_ratio,
+        assumed_kept=hyper.get("kept"),
+        beta=hyper.get("beta", 0.5),
         prior=run.prior,
-        assumed_prior=run.assumed_prior,
+        assumed_prior=hyper.get("prior", run.assumed_prior),
+        imbalanced=hyper.get("imbalanced", False),
+        pooled=hyper.get("setting") != "two_sample",
         posterior=posterior,
     )
 
@@ -212,7 +216,7 @@ def best_cut(posterior: np.ndarray, positive: np.ndarray) -> float:
     Returns
     -------
     float
-        The middle of the best interval between two neighbouring posteriors; 0 or 1 at the ends.
+        The middle of the best interval between two neighbours, 0 and 1 being neighbours too.
     """
     order = np.argsort(posterior)
     value, decision = posterior[order], positive[order].astype(int)

@@ -27,6 +27,7 @@ __all__ = [
     "parse",
     "takes",
     "threshold",
+    "weight_ratio",
     "with_balance",
 ]
 
@@ -48,6 +49,7 @@ LOSSES: dict[str, type[Loss]] = {
     "vpu": risks.VPU,
     "dist_pu": risks.DistPU,
 }
+BALANCES = ("none", "balanced", "half", "bayes")
 
 
 def names() -> list[str]:
@@ -118,15 +120,28 @@ def parse(spec: str) -> tuple[str, dict]:
 
 
 def build(
-    spec: str, *, kept: float, prior: float, num_classes: int, weight_ratio: float = 1.0
+    spec: str,
+    *,
+    kept: float,
+    prior: float,
+    num_classes: int,
+    setting: str = "one_sample",
+    weight_ratio: float = 1.0,
 ) -> Loss:
     """Make the loss of a run from its text, filling in what the text leaves open.
 
-    ``gce(q=0.5)`` is taken as it stands; a loss that needs ``kept``, ``prior`` or ``num_classes``
-    and does not name it gets the true value given here; a separable loss gets the weight ratio.
+    ``gce(q=0.5)`` is taken as it stands; a loss that needs ``kept``, ``prior``, ``setting`` or
+    ``num_classes`` and does not name it gets the true value given here; a separable loss gets the
+    weight ratio.
     """
     name, hyper = parse(spec)
-    known = {"kept": kept, "prior": prior, "num_classes": num_classes, "weight_ratio": weight_ratio}
+    known = {
+        "kept": kept,
+        "prior": prior,
+        "setting": setting,
+        "num_classes": num_classes,
+        "weight_ratio": weight_ratio,
+    }
     return create(name, **{key: known[key] for key in known if takes(spec, key)} | hyper)
 
 
@@ -134,6 +149,34 @@ def takes(spec: str, key: str) -> bool:
     """Whether the loss of a text has a hyper-parameter that the text leaves open."""
     name, hyper = parse(spec)
     return key in inspect.signature(LOSSES[name]).parameters and key not in hyper
+
+
+def weight_ratio(spec: str, balance: str, *, kept: float, balanced: float) -> float | None:
+    """Return the weight ratio w_U / w_P of a rule of balance for the loss of a run.
+
+    Parameters
+    ----------
+    spec : str
+        As in ``parse``.
+    balance : {"none", "balanced", "half", "bayes"}
+        1; ``balanced``; half of that; or the ratio at which the loss decides at 1/2.
+    kept : float
+        c, for "bayes".
+    balanced : float
+        Labelled over unlabelled, n_P / n_U.
+
+    Returns
+    -------
+    float, or None for a PU risk, which is balanced by its prior
+    """
+    checks.choice("balance", balance, BALANCES)
+    name, hyper = parse(spec)
+    if issubclass(LOSSES[name], PURisk):
+        return None
+    if balance == "bayes":
+        own = {"beta": hyper["beta"]} if name == "bootstrap_hard" and "beta" in hyper else {}
+        return bayes_ratio(name, kept, **own)
+    return {"none": 1.0, "balanced": balanced, "half": balanced / 2}[balance]
 
 
 def with_balance(loss: Loss, weight_ratio: float) -> Loss:

@@ -122,7 +122,7 @@ class NNPU(UPU):
     ):
         super().__init__(prior, setting, surrogate)
         self.variant = checks.choice("variant", variant, self.variants)
-        self.beta = checks.finite("beta", beta, above=-1e-12)
+        self.beta = checks.finite("beta", beta, least=0)
         self.gamma = checks.fraction("gamma", gamma)
         self.imbalanced, self.per_image = bool(imbalanced), bool(per_image)
 
@@ -177,7 +177,7 @@ class MixupRisk(PURisk):
 
     def __init__(self, prior: float, setting: str, mixup_weight: float, alpha: float):
         super().__init__(prior, setting)
-        self.mixup_weight = checks.finite("mixup_weight", mixup_weight, above=-1e-12)
+        self.mixup_weight = checks.finite("mixup_weight", mixup_weight, least=0)
         self.alpha = checks.finite("alpha", alpha, above=0)
         self.mixup = self.partner if self.mixup_weight > 0 else None
 
@@ -200,8 +200,10 @@ class MixupRisk(PURisk):
         share : () tensor
             In [0, 1].
         """
-        f, _, population = self.split(logits, target)
+        f, labelled, population = self.split(logits, target)
         f_mix = self.split(mixed, target)[0]
+        if self.mixup == "labelled":
+            population = population & labelled.any()  # else the partner is no labelled positive
         term = masked_mean(self.penalty(f, f_mix, partner, share), population)
         return self.value(logits, target) + self.mixup_weight * term
 
@@ -210,7 +212,10 @@ class VPU(MixupRisk):
     """Variational PU: log E_U[phi] - E_P[log phi], phi = 1 - p_0. Chen et al. 2020, eq. 6 and 9.
 
     Needs no prior for its risk; ``prior`` weighs the category term alone. The mixup term is
-    (log y_mix - log phi(x_mix))^2, x_mix = g x_U + (1 - g) x_P and y_mix = g phi(x_U) + 1 - g.
+    (log y_mix - log phi(x_mix))^2, x_mix = g x_U + (1 - g) x_P and y_mix = g phi(x_U) + 1 - g; a
+    batch without labelled positives has none. The risk leaves the scale of phi open, and the
+    authors' code divides phi by its largest value before it cuts at 1/2; here phi is cut as it is,
+    and the mixup fixes its scale.
     """
 
     partner = "labelled"
@@ -260,7 +265,7 @@ class DistPU(MixupRisk):
         warm_up: int = 10,
     ):
         super().__init__(prior, setting, mixup_weight, alpha)
-        self.entropy = checks.finite("entropy", entropy, above=-1e-12)
+        self.entropy = checks.finite("entropy", entropy, least=0)
         self.warm_up = checks.count("warm_up", warm_up, least=0)
         self.register_buffer("warm", torch.tensor(1.0))
 

@@ -74,7 +74,9 @@ class BootstrapHardAsRun(Loss):
 
     The arguments of the loss were swapped, so that the clipped one-hot label stood inside the
     logarithm: c = -log 1e-7 = 16.118, and m = 1/2 where argmax p = 0, else 1. An absolute-error
-    loss on every class, kept here because a row of Table 2 is its result.
+    loss on every class, kept here because a row of Table 2 is its result. It jumps where class 0
+    becomes the likeliest, and may be least at that edge; ``threshold`` gives the posterior at which
+    its gradient turns, which is what training follows.
     """
 
     scale = -math.log(1e-7)
@@ -112,12 +114,12 @@ class EntropyMin(Loss):
     Parameters
     ----------
     weight : float
-        At least 0 and below 2, where the closed-form threshold holds.
+        At least 0 and below 2, up to which the minimiser moves with the posterior without a jump.
     """
 
     def __init__(self, weight: float = 0.5, weight_ratio: float = 1.0):
         super().__init__(weight_ratio)
-        self.weight = checks.finite("weight", weight, above=-1e-12)
+        self.weight = checks.finite("weight", weight, least=0)
         if self.weight >= 2:
             raise ValueError(f"weight must be in [0, 2), got {weight!r}")
 
@@ -229,17 +231,18 @@ class NoiseLayer(Loss):
         super().__init__(weight_ratio)
         checks.count("num_classes", num_classes, least=2)
         stay = checks.fraction("stay", stay, low_open=True, high_open=True)
-        self.trace = checks.finite("trace", trace, above=-1e-12)
+        self.trace = checks.finite("trace", trace, least=0)
         diagonal = math.log(stay * (num_classes - 1) / (1 - stay))
         self.rows = nn.Parameter(diagonal * torch.eye(num_classes))
 
     @property
     def transition(self) -> Tensor:
-        """The learned row-stochastic (C, C) matrix, rows = true classes."""
+        """The row-stochastic (C, C) matrix, rows = true classes; learned after ``train.fit``."""
         return self.rows.softmax(1)
 
     def formula(self, log_p: Tensor, y: Tensor) -> Tensor:
-        noisy = torch.einsum("bc...,cd->bd...", log_p.exp(), self.transition.to(log_p.dtype))
+        with torch.autocast(log_p.device.type, enabled=False):  # it would take the product in bf16
+            noisy = torch.einsum("bc...,cd->bd...", log_p.exp(), self.transition.to(log_p.dtype))
         return -picked(noisy, y).clamp(min=1e-12).log() + self.trace * self.transition.diag().mean()
 
 

@@ -20,6 +20,7 @@ SHARE_OF_U = {
     "bootstrap_hard_as_run": 1.0,
     "entropy_min": 1.0,
     "exponential": 0.5,
+    "bootstrap_hard": 0.5,  # its beta
 }
 CORRECTED = ("forward", "backward")
 RISKS = ("upu", "nnpu")
@@ -30,9 +31,11 @@ def threshold(
     *,
     kept: float,
     weight_ratio: float = 1.0,
+    assumed_kept: float | None = None,
     beta: float = 0.5,
     prior: float | None = None,
     assumed_prior: float | None = None,
+    imbalanced: bool = False,
     setting: str = "one_sample",
     pooled: bool = True,
     posterior: np.ndarray | None = None,
@@ -47,11 +50,15 @@ def threshold(
         c = P(labelled | positive), in (0, 1].
     weight_ratio : float
         r = w_U / w_P, for the separable losses.
+    assumed_kept : float, optional
+        The share that ``forward`` and ``backward`` were given; the true one by default.
     beta : float
         Of ``bootstrap_hard``.
     prior, assumed_prior : float, optional
         True share of positives and the one that the risk was given (the same by default); for
-        ``upu`` and ``nnpu``. ``dist_pu`` needs the true one, and takes it for the assumed one.
+        ``upu``, ``nnpu`` and ``dist_pu``.
+    imbalanced : bool
+        Of ``nnpu``.
     setting : {"one_sample", "two_sample"}
         How the data were drawn; for the PU risks.
     pooled : bool
@@ -76,13 +83,14 @@ def threshold(
     -----
     Cross-entropy and every loss of the same form on both classes: t = r / (c (1 + r)). Exponential:
     r / (c (2 + r)). Hard bootstrapping of U: beta r / (c (1 + beta r)). Forward and backward
-    correction: r / (2 - c + c r). uPU and nnPU with a symmetric surrogate and assumed prior q:
-    prior / (2 q), or, two-sample estimator on one-sample data, from 2 q E_P against E_U. nnPU stays
-    below that where R- would be negative (q too large): it stops where R- is 0, in every variant
-    but ``flip_total``. VPU: half of the largest posterior, 1/2 for separable supports; its mixup,
-    which fixes the scale of phi, pulls the threshold down, by about .03 at the default weight.
-    Dist-PU's bare risk: the smaller of 1/2 and the posterior that a share ``prior`` of the
-    population exceeds.
+    correction that assume a share b: b r / (c (2 - b + b r)). uPU and nnPU with a symmetric
+    surrogate and assumed prior q: prior / (2 q), or, two-sample estimator on one-sample data, from
+    2 q E_P against E_U; imbalanced nnPU: the prior itself, whatever q is. nnPU stays below that
+    where R- would be negative (q too large): it stops where R- is 0, in every variant but
+    ``flip_total``. VPU: half of the largest posterior, 1/2 for separable supports; its mixup, which
+    fixes the scale of phi, pulls the threshold down, by about .03 at the default weight. Dist-PU's
+    bare risk: the smaller of prior / (2 q) and the posterior that a share q of the population
+    exceeds.
 
     Examples
     --------
@@ -96,13 +104,11 @@ def threshold(
     c = checks.fraction("kept", kept, low_open=True)
     r = checks.finite("weight_ratio", weight_ratio, above=0)
     if name in SHARE_OF_U:
-        share = SHARE_OF_U[name]
-        return share * r / (c * (1 + share * r))
-    if name == "bootstrap_hard":
-        share = checks.fraction("beta", beta)
+        share = _share_of_u(name, beta)
         return share * r / (c * (1 + share * r))
     if name in CORRECTED:
-        return r / (2 - c + c * r)
+        b = c if assumed_kept is None else checks.fraction("kept", assumed_kept, low_open=True)
+        return b * r / (c * (2 - b + b * r))
     if name in (*RISKS, "vpu", "dist_pu"):
         checks.choice("setting", setting, SETTINGS)
         eta = None if posterior is None else _posteriors(posterior)
@@ -111,33 +117,39 @@ def threshold(
             largest = 1.0 if eta is None else eta[0]
             return float(largest / (2 - taken * largest))
         prior = _needed(name, "prior", prior)
-        if name == "dist_pu" or assumed_prior is None:
-            assumed_prior = prior
-        assumed = checks.fraction("assumed_prior", assumed_prior, low_open=True, high_open=True)
-        unbiased = prior / (2 * assumed * (1 - taken * prior) + taken * prior)
+        assumed = prior if assumed_prior is None else _needed(name, "assumed_prior", assumed_prior)
+        weight = 0.5 if imbalanced and name == "nnpu" else assumed  # of E_P against E_U
+        unbiased = prior / (2 * weight * (1 - taken * prior) + taken * prior)
         if name == "dist_pu":
             if eta is None:
                 raise ValueError("dist_pu needs the posteriors of a sample: it matches a count")
             called = np.cumsum(1 - taken * eta)  # how much of the sample exceeds each posterior
-            return float(min(unbiased, eta[np.searchsorted(called, prior * called[-1])]))
+            return float(min(unbiased, eta[np.searchsorted(called, assumed * called[-1])]))
         if name == "nnpu" and eta is not None:
             return _not_negative(unbiased, eta, prior, assumed, taken)
         return unbiased
-    known = [*SHARE_OF_U, "bootstrap_hard", *CORRECTED, *RISKS, "vpu", "dist_pu"]
+    known = [*SHARE_OF_U, *CORRECTED, *RISKS, "vpu", "dist_pu"]
     raise ValueError(f"no closed-form threshold for {name!r}; there is one for {', '.join(known)}")
 
 
-def bayes_ratio(name: str, kept: float) -> float:
+def bayes_ratio(name: str, kept: float, *, beta: float = 0.5) -> float:
     """Return the weight ratio r at which a separable loss decides at 1/2.
 
-    c / (2 - c) for cross-entropy and its kin, 2c / (2 - c) for ``exponential`` and (at beta = 1/2)
-    ``bootstrap_hard``, 1 for the corrected losses.
+    c / (2 - c) for cross-entropy and its kin, twice that for ``exponential``, 1 / beta times that
+    for ``bootstrap_hard``, and 1 for the corrected losses, told the true share.
+
+    Raises
+    ------
+    ValueError
+        For a loss without such a ratio: PU risks, ``noise_layer``, ``bootstrap_hard`` at beta = 0.
     """
     c = checks.fraction("kept", kept, low_open=True)
-    if name in CORRECTED:
+    if checks.choice("name", name, [*SHARE_OF_U, *CORRECTED]) in CORRECTED:
         return 1.0
-    shares = SHARE_OF_U | {"bootstrap_hard": 0.5}
-    return c / (2 - c) / shares[checks.choice("name", name, shares)]
+    share = _share_of_u(name, beta)
+    if not share:
+        raise ValueError("bootstrap_hard with beta = 0 does not trust U: no ratio balances it")
+    return c / (2 - c) / share
 
 
 def balanced_ratio(prior: float, kept: float) -> float:
@@ -148,6 +160,10 @@ def balanced_ratio(prior: float, kept: float) -> float:
     prior = checks.fraction("prior", prior, low_open=True, high_open=True)
     labelled = prior * checks.fraction("kept", kept, low_open=True)
     return labelled / (1 - labelled)
+
+
+def _share_of_u(name: str, beta: float) -> float:
+    return checks.fraction("beta", beta) if name == "bootstrap_hard" else SHARE_OF_U[name]
 
 
 def _needed(name: str, argument: str, value: float | None) -> float:

@@ -2,7 +2,7 @@
 
 Those of Long, Shelhamer and Darrell 2015, as the draft's own code computes them: n_ij counts the
 pixels of class i called j, t_i = sum_j n_ij, void pixels count nowhere, and the background is a
-class like any other. A class that is absent is left out of a mean, not counted as 0.
+class like any other. A class without a score is left out of a mean, not counted as 0.
 """
 
 import numpy as np

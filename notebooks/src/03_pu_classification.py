@@ -25,7 +25,7 @@ epochs = 8  # of cifar
 annotation = "P+U"  # or Complete, P+N
 loss = "cross_entropy"  # or gce(q=0.5), nnpu(variant='clamp'), ...
 kept = 0.5
-weights = "balanced"  # or bayes, none
+balance = "balanced"  # or half, bayes, none
 fade_in = False
 seed = 0
 device = "auto"
@@ -59,11 +59,11 @@ run = single.run(
     annotation=annotation,
     kept=kept,
     loss=loss,
-    weight_ratio=classification.ratio(weights, loss, kept, split.prior),
     fade_in=fade_in,
     epochs=epochs if dataset == "cifar" else sizes(preset, "classification")["epochs"],
     seed=seed,
 )
+run = classification.balance(run, balance, split.prior)
 annotated = classification.annotate(run, split.train_labels)
 counts = np.bincount(annotated.observed[annotated.observed != 255], minlength=len(split.classes))
 print(f"loss {run.loss}, weight ratio {run.weight_ratio:.3f}, seed {run.seed}")
@@ -77,7 +77,7 @@ figures.gallery(wall, captions, "Some positives that carry no label")
 
 # %% [markdown]
 # (With balanced weights, cross-entropy is the row *Weighted* of section 3.4; *CrossEntropy* there
-# has `weights = "none"`.)
+# has `balance = "none"`.)
 #
 # **See:** these images sit in the training set as "others" (with all labels, the wall is empty).
 
@@ -135,8 +135,7 @@ figures.confusion(np.asarray(result["confusion"]), split.classes, title)
 def predict(name: str) -> np.ndarray:
     if name == loss:
         return fitted.probability
-    ratio = classification.ratio(weights, name, kept, split.prior)
-    other = replace(run, loss=name, weight_ratio=ratio)
+    other = classification.balance(replace(run, loss=name), balance, split.prior)
     return single.fit(other, sweep.pick_device(device)).probability
 
 

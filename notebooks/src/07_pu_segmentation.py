@@ -117,7 +117,7 @@ for case in ("single", "several", "categories"):
 # %% tags=["nbval-check-output"]
 frame = pixels.frame(store, segmentation.single(preset), ("row", "seed"), more=segmentation.SCORES)
 last = frame[frame["criterion"] == "last"]
-table = tables.printed(tables.summary(last, ["row"], pixels.MEASURES))
+table = tables.printed(tables.summary(last, ["row"], metrics.STATISTICS))
 tables.save(table[table["n"] > 0], f"table3_{single}")
 criterion = "last epoch, mean ± standard deviation over n seeds"
 print(tables.caption(frame, f"{single}, {criterion}", only_single))
@@ -367,7 +367,7 @@ figures.save(
 # (notebook 05). `categories` is a harder task: compare its squares with each other only.
 
 # %% tags=["nbval-check-output"]
-crowded = tables.printed(tables.summary(crowd_last, ["case", "row"], pixels.MEASURES))
+crowded = tables.printed(tables.summary(crowd_last, ["case", "row"], metrics.STATISTICS))
 tables.save(crowded[crowded["n"] > 0], f"several_{several}")
 print(tables.caption(crowd, f"{where}; {criterion}", f"{command} --only several"))
 crowded
@@ -513,7 +513,7 @@ explore.panel(draw, interactive=interactive, controls=controls)
 photo_command = "nbkit sweep segmentation --preset small"
 photos = pixels.frame(store, segmentation.single("small"), ("row", "seed"))
 shown = photos[photos["criterion"] == "last"]
-pets = tables.printed(tables.summary(shown, ["row"], pixels.MEASURES))
+pets = tables.printed(tables.summary(shown, ["row"], metrics.STATISTICS))
 tables.save(pets[pets["n"] > 0], "table3_pets3")
 print(tables.caption(photos, f"pets3, {criterion}", f"{photo_command} --only single"))
 pets[pets["n"] > 0]
@@ -550,7 +550,7 @@ for name, own in {"pets3": photo_records, single: list(records.values())}.items(
 # %% tags=["nbval-check-output"]
 coco = pixels.frame(store, segmentation.several("small"), ("case", "row", "seed"))
 shown = coco[coco["criterion"] == "last"]
-streets = tables.printed(tables.summary(shown, ["case", "row"], pixels.MEASURES))
+streets = tables.printed(tables.summary(shown, ["case", "row"], metrics.STATISTICS))
 tables.save(streets[streets["n"] > 0], "several_photographs")
 where = shown_on(sizes("small", "segmentation"))
 print(tables.caption(coco, f"{where}; {criterion}", f"{photo_command} --only several"))

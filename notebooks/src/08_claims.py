@@ -26,7 +26,7 @@ import textwrap
 import pandas as pd
 import torch
 
-from nbkit import figures, losses, statistics, sweep, tables
+from nbkit import figures, losses, metrics, statistics, sweep, tables
 from nbkit.exercises import claims as exercises
 from nbkit.experiments import cifar, classification, moons, pixels, scoring, segmentation, transfer
 from nbkit.runs import Store
@@ -396,7 +396,7 @@ means.loc[["DropoutReg"]]
 # %% tags=["nbval-check-output"]
 masks = frames["pets"][frames["pets"]["row"].isin(segmentation.DRAFT_ROWS)]
 print(tables.caption(masks, "pets, last epoch", commands["pets"]))
-tables.printed(tables.summary(masks, ["row"], list(pixels.MEASURES)))
+tables.printed(tables.summary(masks, ["row"], list(metrics.STATISTICS)))
 
 # %% [markdown]
 # **The open sentence of section 3** ("TODO One sentence summarizes the results"), and **the
