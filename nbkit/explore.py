@@ -77,12 +77,14 @@ def browser(
             shown &= split.test_labels == split.classes.index(true_class)
         order = np.flatnonzero(shown & (confidence >= least_confidence))
         order = order[np.argsort(-confidence[order], kind="stable")]
+        last = max(len(order) - 1, 0) // PAGE
+        page = min(page, last)
         part = order[PAGE * page : PAGE * (page + 1)]
         captions = [
             f"{_name(split, i)} as {split.classes[predicted[i]]}\n{confidence[i]:.0%} sure"
             for i in part
         ]
-        title = f"{loss}: {len(order)} {show}, the surest first"
+        title = f"{loss}: {len(order)} {show}, the surest first, page {page} of {last}"
         return figures.gallery(pictures(split.test_inputs[part]), captions, title)
 
     controls = {

@@ -267,8 +267,8 @@ def levelled(frame: pd.DataFrame, *, value: str, group: str, by: Sequence[str]) 
     Returns
     -------
     DataFrame
-        The frame with ``value`` shifted, the mean of each setting unchanged; as it was unless two
-        settings are there in every group.
+        The frame with ``value`` shifted, the mean of a setting that every group has unchanged; as
+        it was unless there are two such settings.
     """
     means = frame.pivot_table(index=list(by), columns=group, values=value).dropna()
     if len(means) < 2:

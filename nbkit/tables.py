@@ -58,7 +58,8 @@ def number(mean: float, std: float = math.nan, digits: int = 3) -> str:
     """Return ``mean ± std`` as text, the mean alone without a deviation, a dash without a mean."""
     if mean != mean:
         return "–"
-    return f"{mean:.{digits}f} ± {std:.{digits}f}" if std == std else f"{mean:.{digits}f}"
+    text = f"{round(mean, digits) + 0.0:.{digits}f}"  # no "-0.000"
+    return f"{text} ± {std:.{digits}f}" if std == std else text
 
 
 def beside(

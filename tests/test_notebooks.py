@@ -37,7 +37,7 @@ from nbkit import (
     paths,
     sweep,
 )
-from nbkit.exercises import claims, label_noise
+from nbkit.exercises import answers, claims, label_noise
 from nbkit.exercises import segmentation as on_masks
 from nbkit.experiments import cifar, classification, moons, scoring, segmentation, single
 from nbkit.notebooks import NotebookError
@@ -276,7 +276,7 @@ def test_a_notebook_exports_what_it_saves(smoke):
 def test_an_open_exercise_prints_a_hint_and_raises_nothing(smoke):
     cells = tagged(smoke.notebook, "exercise")
     assert len(cells) == (3 if smoke.name in EXERCISED else 0)
-    assert [printed(cell).strip() for cell in cells] == [exercises.TODO] * len(cells)
+    assert [printed(cell).strip() for cell in cells] == [answers.TODO] * len(cells)
 
 
 def test_an_executed_notebook_opens_everywhere(smoke):
@@ -900,14 +900,17 @@ def test_the_browser_shows_the_surest_of_what_is_asked_for(shown, monkeypatch):
     explore.browser(split, predict, ["a", "b"], interactive=True)
     wrong = int((sure.argmax(1) != split.test_labels).sum())
     number, captions, title = drawn[0]
-    assert (number, title) == (16, f"a: {wrong} mistakes, the surest first")
+    pages = (wrong - 1) // 16
+    assert (number, title) == (16, f"a: {wrong} mistakes, the surest first, page 0 of {pages}")
     assert set(asked) == {"a"}  # the other loss is trained when it is chosen
     shares = [int(re.search(r"(\d+)% sure", caption)[1]) for caption in captions]
     assert shares == sorted(shares, reverse=True)
-    loss, show, true_class, least, _, _ = shown[1].children
+    loss, show, true_class, least, page, _ = shown[1].children
     loss.value, show.value, true_class.value, least.value = "b", "hits", split.classes[2], 0.5
     hits = (sure.argmax(1) == 2) & (split.test_labels == 2) & (sure.max(1) >= 0.5)
-    assert drawn[-1][2] == f"b: {hits.sum()} hits, the surest first"
+    assert drawn[-1][2].startswith(f"b: {hits.sum()} hits, the surest first, page 0 of")
+    page.value = page.max  # beyond the last page there is the last page
+    assert drawn[-1][0] == (hits.sum() - 1) % 16 + 1
     assert asked[-1] == "b"
 
 
@@ -947,17 +950,6 @@ def sweep_frame() -> pd.DataFrame:
         for seed in (-1, 1)
     ]
     return pd.DataFrame(rows)
-
-
-def table_frame() -> pd.DataFrame:
-    """Accuracies of five rows by criterion; "best" is chosen by peeking alone."""
-    rows = [
-        {"row": row, "annotation": annotation, "criterion": criterion, "accuracy": accuracy}
-        for criterion, order in (("proxy_accuracy", "cabde"), ("test", "edbac"))
-        for accuracy, row in zip((0.9, 0.8, 0.7, 0.6, 0.5), order, strict=True)
-        for annotation in ("P+U",)
-    ]
-    return pd.DataFrame([*rows, {**rows[0], "row": "Complete", "annotation": "Complete"}])
 
 
 FOUND = pd.DataFrame(
@@ -1047,6 +1039,11 @@ def half_seen():
     return np.where(true == 1, 0.25, 0.05) + 0.1 * draw.random(true.shape), true
 
 
+SHIPPING = [  # best score held out, and what it is worth
+    pd.Series({"a": 1.003, "b": 0.99, "c": 1.0}),
+    pd.Series({"a": 0.928, "b": 0.962, "c": 0.922}),
+]
+
 # check -> (how it is called, the right answer, wrong answers, what no message may hold)
 CHECKS = {
     "01 warm-up": (exercises.never_positive, 1 / 3, (0.5, 2 / 3, 1.5, "a third"), ("1/3", "0.33")),
@@ -1094,6 +1091,8 @@ CHECKS = {
             {"epochs": 10},
             {"loss": "exponential", "epochs": 10},
             {"weights": 0.1},
+            {"loss": "bootstrap_hard", "weight_ratio": 0.2222, "noise": 0.0},
+            {"kept": 1.0},
             {"loss": "no such loss"},
             {"weight_ratio": -1.0},
         ),
@@ -1116,16 +1115,16 @@ CHECKS = {
         ("prior *", "CA", "TPR"),
     ),
     "03 open": (
-        lambda answer: exercises.choose(answer, table_frame()),
-        "b",
-        ("d", "e", "Complete", "no such row"),
-        (),
+        lambda answer: exercises.price(answer, *SHIPPING),
+        0.034,
+        (0.0, 0.5, -0.034, 0.04, "nnPU"),
+        ("0.034", "idxmax"),
     ),
     "04 warm-up": (
-        lambda answer: exercises.survivors(answer, [0.030, 0.004, 0.015, 0.020]),
-        4,
-        (1, 2, 3, 0, "four"),
-        ("4", "all"),
+        lambda answer: exercises.survivors(answer, [0.030, 0.004, 0.015, 0.040]),
+        2,
+        (1, 3, 4, 0, "few"),
+        ("2", "two"),
     ),
     "04 core": (
         exercises.paired_interval,
@@ -1220,6 +1219,7 @@ CHECKS = {
         lambda positive, prior: positive > np.quantile(positive, 1 - prior),
         (
             lambda positive, prior: positive > 0.5,
+            lambda positive, prior: positive > 0.25,  # right for half of the labels only
             lambda positive, prior: positive > 0,
             lambda positive, prior: positive,  # no mask
             lambda positive, prior: positive[0] > prior,
@@ -1261,9 +1261,31 @@ def test_a_check_keeps_the_answer_to_itself(name, capsys):
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("answer", [None, ...], ids=["none", "ellipsis"])
 def test_a_check_of_no_answer_prints_the_hint(name, answer, capsys):
-    assert verdicts(capsys, CHECKS[name][0], [answer]) == [exercises.TODO + "\n"]
+    assert verdicts(capsys, CHECKS[name][0], [answer]) == [answers.TODO + "\n"]
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS if callable(CHECKS[name][1])])
 def test_a_check_of_an_empty_function_prints_the_hint(name, capsys):
-    assert verdicts(capsys, CHECKS[name][0], [lambda *args: None]) == [exercises.TODO + "\n"]
+    assert verdicts(capsys, CHECKS[name][0], [lambda *args: None]) == [answers.TODO + "\n"]
+
+
+def fails(*args):
+    raise IndexError("of the answer,\nin two lines")
+
+
+NONSENSE = {"nan": np.nan, "infinity": np.inf, "text": "a", "list": [0.1, 0.2], "dict": {"a": 1}}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("value", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_is_neither_right_nor_a_traceback(name, value, capsys):
+    check, right, _, _ = CHECKS[name]
+    answer = (lambda *args: value) if callable(right) else value
+    for said in verdicts(capsys, check, [answer]):
+        assert re.fullmatch(r"Not yet: .+\n", said)
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKS if callable(CHECKS[name][1])])
+def test_what_an_answer_raises_is_told_in_one_line(name, capsys):
+    said = verdicts(capsys, CHECKS[name][0], [fails])
+    assert said == ["Not yet: IndexError: of the answer, in two lines\n"]

@@ -201,6 +201,7 @@ CHECKS = {
         copied,
         (
             lambda model, state, layers: model,  # nothing done
+            lambda model, state, layers: True,
             lambda model, state, layers: copied(model, state, layers, freeze=False),
             lambda model, state, layers: copied(model, state, layers, score=True),
             lambda model, state, layers: copied(model, state, list(fcn.TRUNK_LAYERS.values())),

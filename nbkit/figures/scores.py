@@ -20,6 +20,7 @@ def lines(
     by: str,
     labels: tuple[str, str, str],
     panel: str | None = None,
+    each: str | None = None,
     levels: Mapping[str, float] | None = None,
 ) -> Figure:
     """Mean and standard deviation of ``y`` over ``x``, a line a group.
@@ -34,34 +35,48 @@ def lines(
         Of the axes, and the title.
     panel : str, optional
         A column; each of its values gets a panel, with its name as the title.
+    each : str, optional
+        A column; each of its values gets a thin line of its own in place of mean and band.
     levels : mapping, optional
-        Name -> height of a dotted line to compare with, in a figure without panels.
+        Name -> height of a dotted line to compare with.
     """
     if panel is None:
         figure, axes = grid(1, 1, (8.6, 4.0))
-        _lines(axes[0, 0], frame, x, y, by)
-        for style, (name, level) in zip(("--", ":", "-."), (levels or {}).items(), strict=False):
-            options = {"color": "#777777", "linewidth": 1.3, "linestyle": style}
-            axes[0, 0].axhline(level, label=name, **options)
+        _lines(axes[0, 0], frame, x, y, by, each, levels or {})
         axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
         axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
         return figure
     parts = dict(list(frame.groupby(panel, sort=False)))
     figure, axes = grid(1, len(parts), (4.6 * len(parts), 4.6), sharex=True, sharey=True)
     for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
-        _lines(axis, part, x, y, by)
+        _lines(axis, part, x, y, by, each, levels or {})
         axis.set(xlabel=labels[0], title=name)
     axes[0, 0].set_ylabel(labels[1])
     figure.suptitle(labels[2], fontsize=10.5, fontweight="bold")
     shown = {}
     for axis in axes[0]:
         shown |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(shown.values(), shown, loc="outside lower center", ncols=5)
+    figure.legend(shown.values(), shown, loc="outside lower center", ncols=4)
     return figure
 
 
-def _lines(axis: mpl.axes.Axes, frame: pd.DataFrame, x: str, y: str, by: str) -> None:
-    for name, part in frame.groupby(by, sort=False):
+def _lines(
+    axis: mpl.axes.Axes,
+    frame: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str,
+    each: str | None,
+    levels: Mapping[str, float],
+) -> None:
+    for style, (name, level) in zip(("--", ":", "-."), levels.items(), strict=False):
+        axis.axhline(level, label=name, color="#777777", linewidth=1.3, linestyle=style)
+    for i, (name, part) in enumerate(frame.groupby(by, sort=False)):
+        if each is not None:
+            runs = part.pivot(index=x, columns=each, values=y).dropna(how="all")
+            thin = {"linewidth": 0.9, "alpha": 0.8, "color": COLORS.get(name, f"C{i}")}
+            axis.plot(runs.index, runs, label=[name, *[None] * (runs.shape[1] - 1)], **thin)
+            continue
         stats = part.groupby(x)[y].agg(["mean", "std"])
         (line,) = axis.plot(
             stats.index, stats["mean"], marker="o", markersize=4, label=name, color=COLORS.get(name)
@@ -192,7 +207,7 @@ def gallery(images: np.ndarray, captions: Sequence[str], title: str, columns: in
 
 
 def ranking(frame: pd.DataFrame, *, value: str, by: str, label: str, title: str) -> Figure:
-    """A dot a run and the mean of each group, in the order of the frame.
+    """A dot a run and the mean of each group, in the order of the frame; one without says so.
 
     Parameters
     ----------
@@ -205,7 +220,10 @@ def ranking(frame: pd.DataFrame, *, value: str, by: str, label: str, title: str)
     figure, axes = grid(1, 1, (7.2, 0.6 + 0.27 * len(names)))
     axis = axes[0, 0]
     for i, name in enumerate(names):
-        values = frame.loc[frame[by] == name, value]
+        values = frame.loc[frame[by] == name, value].dropna()
+        if values.empty:
+            where = axis.get_yaxis_transform()
+            axis.text(0.02, i, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
         axis.plot(values, np.full(len(values), i), "o", color="C0", alpha=0.3, markersize=4)
         axis.plot(values.mean(), i, "|", color="black", markersize=13, markeredgewidth=2)
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=label, title=title)

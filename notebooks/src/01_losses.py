@@ -121,7 +121,8 @@ figures.pulls(grid, pull)
 # ## 1.4 Weighted logistic regression: conditioning on being labelled
 #
 # Give unlabelled examples the weight $w_U$ and labelled ones $w_P$, and let $r = w_U / w_P$. At a
-# point $x$ a share $a$ of the weight-one examples is labelled, so the best prediction is
+# point $x$ a share $a$ of the examples is labelled; weighted, the labelled ones count $a$ and the
+# others $r(1-a)$, so the best prediction is
 #
 # $$p_1 = \frac{a}{a + r (1 - a)}, \qquad
 # \log\frac{p_1}{1 - p_1} = \log\frac{a}{1 - a} - \log r .$$
@@ -213,10 +214,11 @@ labels = ("epoch", "share called positive", "The first epochs of the exponential
 figures.series(start, labels)
 
 # %% [markdown]
-# **See:** the truth is one half. With balanced weights the share overshoots in the first ten
-# epochs, and the fade-in dampens that, as the draft intended; without weights it undershoots,
-# with or without fade-in. After thirty epochs the fade-in has left no trace. Notebook 03 shows
-# what it does to the final score on images.
+# **See:** the truth is one half. With balanced weights the share overshoots to .81, with the
+# fade-in to .70, as the draft intended, and both settle at .6: the threshold is .29, not one half.
+# Without weights it dips to .20, with the fade-in even to .16, and both settle near .41, at a
+# threshold of .67. After forty epochs the fade-in has left no trace. Notebook 03 shows what it does
+# to the final score on images.
 
 # %% [markdown]
 # ## 1.7 Class imbalance
@@ -235,7 +237,40 @@ figures.balance(0.5)
 # balance.
 
 # %% [markdown]
-# ## 1.8 The threshold calculus, measured
+# ## 1.8 Risks made for PU learning
+#
+# Another family does not repair the loss of single examples. It estimates the *risk* that full
+# labels would give, from means over two samples: $E_P$ over the labelled positives, $E_X$ over
+# everybody, P and U pooled. With $\ell^+$ and $\ell^-$ the losses of calling an example positive
+# and negative, the negatives are everybody minus the positives:
+#
+# $$R = \pi\,E_P[\ell^+] + \bigl(E_X[\ell^-] - \pi\,E_P[\ell^-]\bigr) .$$
+#
+# - **uPU** minimises $R$ as it stands. The bracket is the risk of the negatives, so it cannot be
+#   below 0, but a network that memorises the labelled positives drives it there.
+# - **nnPU** stops that: where the bracket is negative on a batch, it steps back.
+# - **Dist-PU** asks only that the mean prediction be $\pi$ over everybody, and 1 over P.
+# - **VPU** needs no prior: it holds $\log E_X[\phi]$ against $E_P[\log\phi]$, with $\phi$ the
+#   probability of "positive".
+#
+# The first three must be told $\pi$. With several categories, ours add the cross-entropy among the
+# categories on the labelled positives. What does nnPU do that uPU does not?
+
+# %% tags=["nbval-check-output"]
+memorised = torch.tensor([[-2.0, 2.0]] * 8 + [[2.0, -2.0]] * 24)  # P positive, U negative
+labels_of = torch.tensor([1] * 8 + [0] * 24)
+for name in ("upu", "nnpu"):
+    z = memorised.clone().requires_grad_()
+    risk = losses.build(name, kept=0.5, prior=0.5, num_classes=2)(z, labels_of)
+    (gradient,) = torch.autograd.grad(risk, z)
+    print(f"{name:5} risk {risk.item():+.3f}, slope on an unlabelled {gradient[-1, 1].item():+.5f}")
+
+# %% [markdown]
+# **See:** a network that has memorised the labels, a quarter of all, has a *negative* uPU risk, and
+# the slope is positive: training goes on pushing the unlabelled towards "negative". Under nnPU its
+# sign is turned, and the step takes the network back.
+#
+# ## 1.9 The threshold calculus, measured
 #
 # The same argument gives a closed form for every loss but the noise layer; `help(losses.threshold)`
 # lists them. Do trained networks obey? On Gaussians the posterior is known, so we can look: for
@@ -274,7 +309,7 @@ assert preset != "laptop" or worst.max() < 0.035
 # so that small batches move its threshold: it is the furthest from its formula here.
 
 # %% [markdown]
-# ## 1.9 Move it yourself
+# ## 1.10 Move it yourself
 
 
 # %%
@@ -299,7 +334,8 @@ explore.panel(
 
 # %% [markdown]
 # **See:** at .35 cross-entropy decides near one half; exponential needs nearly twice that ratio
-# (try .65), hard bootstrapping as much, and forward correction 1.
+# (try .65), hard bootstrapping as much (its line lies on that of exponential), and forward
+# correction 1.
 
 # %% [markdown] tags=["exercises"]
 # ## Exercises

@@ -35,7 +35,8 @@ store = Store()
 # labels are right; in the other columns half of the positives are hidden among the negatives.
 # Colours follow the draft's caption: **red circles** are labelled positive, **blue squares** are
 # not, a black edge marks a hidden positive; the background is red where the network says
-# "positive". (The author's code drew them the other way round.) In the top row the size of a marker
+# "positive". (The author's code drew them the other way round.) As in his notebook each column has
+# its own learning rate, from .005 to .05. In the top row the size of a marker
 # is its loss, in the bottom row the derivative of the loss by the logit of its label; both are
 # scaled within each label.
 
@@ -56,7 +57,8 @@ figures.save(figures.moons_grid(panels), "figure3_moons")
 # The author repeated this 51 times for seven shares of missing labels, with the settings below. His
 # "AUC" is computed from hard labels, which makes it the balanced accuracy. We run the same
 # protocol: fresh points, mask and weights for each of 51 seeds (his mask had one seed); score after
-# the last epoch on 400 test points with true labels.
+# the last epoch on 400 test points with true labels. *Balanced accuracy* is the mean of the recalls
+# of both classes, so that a constant answer gets .5.
 
 # %% tags=["nbval-check-output"]
 settings = pd.DataFrame(
@@ -174,7 +176,7 @@ cliff.round(3).set_index("loss")
 
 # %% [markdown]
 # **See:** cross-entropy is at its cliff with half of the labels, the exponential loss at two thirds
-# missing, which is where their lines in the figure cross .7 on their way down. The draft's
+# missing, which is where their lines in the figure are about halfway down. The draft's
 # exponential loss is more robust than cross-entropy, and it is no cure: it needs its weights too.
 
 # %% [markdown]
@@ -249,7 +251,8 @@ exercises.balanced(balanced_ratio)
 
 # %% [markdown]
 # **Open.** Only a fifth of the positives is labelled. Find a loss, a weight ratio, a learning rate
-# and a number of epochs with a mean balanced accuracy of at least .85 over ten new seeds.
+# and a number of epochs (these four alone) with a mean balanced accuracy of at least .85 over ten
+# new seeds.
 
 # %% tags=["exercise"]
 settings = None  # such as {"loss": "weighted", "weight_ratio": 1.0, "learning_rate": 5e-3}

@@ -10,7 +10,7 @@
 # > counted in instances is not the one counted in pixels; and why neighbours cure flipped pixels
 # > but not flipped instances.
 # >
-# > **Needs** the overview (00). **Takes** ten seconds; nothing is trained. **Downloads** nothing.
+# > **Needs** notebook 01. **Takes** ten seconds; nothing is trained. **Downloads** nothing.
 # > **Expect** one curve in section 5.4 that a vote of neighbours lifts, and one that it leaves
 # > where it was.
 # >
