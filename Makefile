@@ -34,11 +34,11 @@ lock: ## renew requirements.lock from pyproject.toml (needs uv)
 	@uv pip compile --universal --python-version 3.11 --all-extras \
 	  --no-annotate --no-header --upgrade pyproject.toml -o requirements.lock
 
-clean: ## remove .venv and runs/ (results stay)
+clean: ## remove .venv and runs/: pages, checkpoints, fresh results (data/results stays)
 	@rm -rf .venv runs
 
 .venv/installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; try make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 4) and "Python 3.11.4 or later is needed; try make PYTHON=python3.11")'
 	@echo "Installing the locked packages into .venv (a few minutes, once) ..."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock

@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import os
-import platform
 import sys
 from collections.abc import Callable
 
@@ -19,7 +18,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"nbkit {args.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstopped; finished runs are kept, the same command continues", file=sys.stderr)
+        way = "finished runs are kept, the same command continues"
+        way = "--fresh starts over" if getattr(args, "fresh", False) else way
+        print(f"\nstopped; {way}", file=sys.stderr)
         return 130
 
 
@@ -34,12 +35,16 @@ def _parser() -> argparse.ArgumentParser:
         "execute the notebooks and write their pages",
         "nbkit study --preset laptop",
     )
-    study.add_argument("--preset", default="laptop", help="size of the study (default: laptop)")
+    study.add_argument("--preset", default="laptop", help="smoke, laptop (default), or your own")
     study.add_argument(
-        "--fresh", action="store_true", help="recompute everything into runs/PRESET/results"
+        "--fresh",
+        action="store_true",
+        help="recompute moons, digits and thresholds into runs/PRESET/results, emptied first",
     )
     study.add_argument(
-        "--refresh", action="store_true", help="rebuild notebooks/ and figures/ from the sources"
+        "--refresh",
+        action="store_true",
+        help="rebuild notebooks/ and figures/ from the sources and the committed results",
     )
     sweep = _command(
         commands,
@@ -101,16 +106,20 @@ def _study(args: argparse.Namespace) -> int:
     if importlib.util.find_spec("papermill") is None:
         raise ValueError("the notebooks need more packages: pip install 'nbkit[notebooks]'")
     if args.refresh:
+        usual = {"preset": "laptop", "engine": "processes", "device": "auto", "fresh": False}
+        odd = [f"--{name}" for name, value in usual.items() if getattr(args, name) != value]
+        if odd:
+            raise ValueError(f"--refresh reads the committed results: leave out {', '.join(odd)}")
         from nbkit import notebooks
 
         for line in notebooks.refresh():
             print(line, flush=True)
         return 0
     from nbkit import pages
-    from nbkit.runs import sizes
+    from nbkit.presets import check_study
     from nbkit.sweep import check_engine, pick_device
 
-    sizes(args.preset, "moons")
+    check_study(args.preset)
     check_engine(args.engine)
     pick_device(args.device)
     index = pages.study(
@@ -127,8 +136,12 @@ def _study(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace) -> int:
     from nbkit import checks, experiments
     from nbkit.runs import Store
-    from nbkit.sweep import compute
+    from nbkit.sweep import DEVICES, check_engine, compute
 
+    check_engine(args.engine)
+    checks.choice("device", args.device, DEVICES)
+    if args.workers is not None:
+        checks.count("workers", args.workers)
     grid = experiments.module(args.experiment).grid(args.preset)
     if args.only is not None:
         checks.choice("only", args.only, dict.fromkeys(name for name, *_ in grid))
@@ -156,8 +169,13 @@ def _data(args: argparse.Namespace) -> int:
     from nbkit.data.cifar import SOURCES, fetch_all, verify, where
 
     others = {"voc": voc.fetch_pascal, "imagenet": imagenet.fetch_weights}
-    if args.action == "fetch" and args.what:
+    if args.action == "where" and args.what is not None:
+        raise ValueError(f"where tells of every data set and takes no name, got {args.what!r}")
+    if args.action == "fetch" and args.what is not None:
         checks.choice("data set", args.what, [*SOURCES, *others])
+    bare = args.what is not None and os.path.basename(args.what) == args.what
+    if args.action == "verify" and bare and not os.path.isdir(args.what):
+        checks.choice("data set", args.what, [*SOURCES, "imagenet", *voc.OFFICIAL])
 
     def show(line: str) -> None:
         print(line, flush=True)
@@ -185,93 +203,12 @@ def _data(args: argparse.Namespace) -> int:
 
 def _doctor(args: argparse.Namespace) -> int:
     """Print a line a subject, ``ok`` or what to do; status 1 if something is missing."""
-    lines = [
-        _check_python(),
-        _check_packages(),
-        *_check_device(),
-        *_check_place(),
-        _check_widgets(),
-    ]
+    from nbkit import doctor
+
+    lines = doctor.lines()
     for good, subject, text in lines:
         print(f"{'ok  ' if good else 'FIX '} {subject:10} {text}")
     return int(not all(good for good, _, _ in lines))
-
-
-Line = tuple[bool, str, str]
-
-
-def _check_python() -> Line:
-    good = sys.version_info >= (3, 11)
-    fix = "" if good else "; install Python 3.11 or later"
-    return good, "python", f"{platform.python_version()} on {platform.system()}{fix}"
-
-
-def _check_packages() -> Line:
-    from importlib.metadata import PackageNotFoundError, version
-
-    found, lost = [], []
-    for name in ("torch", "numpy", "pandas", "scikit-learn"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            lost.append(name)
-    if lost:
-        return False, "packages", f"{', '.join(lost)} missing; pip install -r requirements.lock"
-    return True, "packages", ", ".join(found)
-
-
-def _check_device() -> list[Line]:
-    try:
-        import torch
-    except ImportError:
-        return [(False, "device", "unknown without torch")]
-    if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        memory = f"{card.total_memory / 2**30:.0f} GiB"
-        return [(True, "device", f"{card.name}, {memory}, bf16 {torch.cuda.is_bf16_supported()}")]
-    from nbkit.precision import has_bf16
-    from nbkit.sweep import cores
-
-    flags = torch.backends.cpu.get_cpu_capability()
-    precision = "bf16" if has_bf16("cpu") else "fp32 (no bf16 on this chip)"
-    return [(True, "device", f"CPU, {cores()} cores, {flags}, {precision}; no GPU found")]
-
-
-def _check_place() -> list[Line]:
-    import shutil
-    import tempfile
-
-    from nbkit import paths
-
-    place = paths.results()
-    existing = next(folder for folder in (place, *place.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free / 2**30
-    try:
-        tempfile.TemporaryFile(dir=existing).close()  # permissions alone do not tell
-        writable, fix = True, "" if free > 1 else "; free some space, or set NBKIT_RESULTS"
-    except OSError:
-        writable, fix = False, "; not writable: set NBKIT_RESULTS to another folder"
-    lines = [(writable and free > 1, "results", f"{place}, {free:.0f} GiB free{fix}")]
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-        fix = "" if memory > 3 else "; use --workers 1"
-        lines.append((memory > 3, "memory", f"{memory:.0f} GiB{fix}"))
-    cifar = (paths.cache() / "cifar10").is_dir()
-    found = "found" if cifar else "not cached"
-    lines.append((True, "data", f"digits and scenes embedded; CIFAR {found}"))
-    return lines
-
-
-def _check_widgets() -> Line:
-    names = ("jupyterlab", "ipywidgets", "papermill")
-    lost = [name for name in names if importlib.util.find_spec(name) is None]
-    if lost:
-        return False, "notebooks", f"{', '.join(lost)} missing; pip install 'nbkit[notebooks]'"
-    from importlib.metadata import version
-
-    good = int(version("ipywidgets").split(".")[0]) >= 8
-    fix = "" if good else "; widgets need ipywidgets 8: pip install -U ipywidgets"
-    return good, "notebooks", ", ".join(f"{name} {version(name)}" for name in names) + fix
 
 
 if __name__ == "__main__":

@@ -128,11 +128,16 @@ def _sliders(draw: Callable[..., Figure], controls: dict) -> object:
         # redraw when the handle is let go: a redraw takes longer than a mouse move
         made[name] = kind(start, min=low, max=high, step=step, continuous_update=False, **shared)
     image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+    problem = widgets.Label()
 
     def redraw(_: object = None) -> None:
-        image.value = figures.png(draw(**{name: control.value for name, control in made.items()}))
+        chosen = {name: control.value for name, control in made.items()}
+        try:
+            image.value, problem.value = figures.png(draw(**chosen)), ""
+        except Exception as error:  # else the old picture would stand under the new setting
+            image.value, problem.value = b"", f"{type(error).__name__}: {error}"
 
     for control in made.values():
         control.observe(redraw, names="value")
     redraw()
-    return widgets.VBox([*made.values(), image])
+    return widgets.VBox([*made.values(), problem, image])

@@ -56,7 +56,8 @@ def parameters(path: Path) -> dict[str, object]:
     Raises
     ------
     NotebookError
-        If the notebook cannot be read, or has no cell tagged ``parameters``.
+        If the notebook cannot be read, has no cell tagged ``parameters``, or one that holds more
+        than plain values.
     """
     try:
         notebook = nbformat.read(path, as_version=4)
@@ -66,7 +67,7 @@ def parameters(path: Path) -> dict[str, object]:
         raise NotebookError(f"{path.name}: not a notebook ({type(error).__name__})") from error
     for cell in notebook.cells:
         if "parameters" in cell.metadata.get("tags", []):
-            return _assignments(cell.source)
+            return _assignments(path.name, cell.source)
     raise NotebookError(f"{path.name}: no cell is tagged 'parameters', so none can be set")
 
 
@@ -105,7 +106,7 @@ def execute(
     given: Mapping[str, object] | None = None,
     *,
     cell_seconds: int = 3600,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
 ) -> Executed:
     """Execute a notebook headlessly and keep the executed copy, whether it succeeds or not.
 
@@ -118,7 +119,7 @@ def execute(
     cell_seconds : int
         Time limit of a cell.
     environment : mapping, optional
-        Variables for the kernel.
+        Variables for the kernel; None for one that is not to be set.
 
     Raises
     ------
@@ -131,7 +132,7 @@ def execute(
     settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:
         with (
-            _environment({**settings, **(environment or {})}),
+            _environment({**settings, **paths.environment(), **(environment or {})}),
             tempfile.TemporaryDirectory(prefix="nbkit-") as folder,
         ):
             papermill.execute_notebook(
@@ -207,8 +208,9 @@ def refresh() -> Iterator[str]:
     """Rebuild every notebook from its source, execute it on the committed results, and save it.
 
     Figures and tables are exported to ``figures/``, and the tables of README.md are renewed from
-    them. Yields a line a notebook.
+    them, whatever NBKIT_RESULTS and NBKIT_FIGURES say. Yields a line a notebook.
     """
+    own = {"NBKIT_RESULTS": None, "NBKIT_FIGURES": None}
     for source in sorted((FOLDER / "src").glob("*.py")):
         reader, solved = build(source)
         targets = [(FOLDER / f"{source.stem}.ipynb", reader)]
@@ -219,7 +221,8 @@ def refresh() -> Iterator[str]:
             draft = paths.ROOT / "runs" / "refresh" / target.relative_to(FOLDER)
             draft.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, draft)
-            exports = {} if target.parent != FOLDER else {"NBKIT_FIGURES": str(paths.figures())}
+            figures = {"NBKIT_FIGURES": str(paths.ROOT / "figures")}
+            exports = own | (figures if target.parent == FOLDER else {})
             done = execute(draft, draft.with_suffix(".out.ipynb"), environment=exports)
             executed = nbformat.read(done.path, as_version=4)
             for cell in executed.cells:
@@ -228,7 +231,9 @@ def refresh() -> Iterator[str]:
             nbformat.write(executed, target)
             yield f"{target.relative_to(paths.ROOT)}: {done.seconds:.0f} s"
     readme = paths.ROOT / "README.md"
-    readme.write_text(tables.fill(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    filled = tables.fill(readme.read_text(encoding="utf-8"))
+    with paths.writing(readme) as partial:
+        partial.write_text(filled, encoding="utf-8")
 
 
 def _notebook(cells: list) -> nbformat.NotebookNode:
@@ -238,11 +243,21 @@ def _notebook(cells: list) -> nbformat.NotebookNode:
     return notebook
 
 
-def _assignments(source: str) -> dict[str, object]:
+def _assignments(where: str, source: str) -> dict[str, object]:
+    where = f"{where}: line"
+    try:
+        nodes = ast.parse(source).body
+    except SyntaxError as error:
+        reason = f"{where} {error.lineno} of the cell 'parameters' is no Python: {error.msg}"
+        raise NotebookError(reason) from error
     found = {}
-    for node in ast.parse(source).body:
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = ast.literal_eval(node.value)
+            try:
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+            except ValueError as error:
+                line = f"{node.lineno} of the cell 'parameters', `{ast.unparse(node)}`"
+                raise NotebookError(f"{where} {line}, gives no plain value") from error
     return found
 
 
@@ -274,15 +289,19 @@ def _line(reason: object) -> str:
 
 
 @contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in variables}
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    os.environ.update(variables)
+    _set(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        _set(before)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

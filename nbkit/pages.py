@@ -4,7 +4,8 @@ import html
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import nbformat
@@ -45,7 +46,8 @@ def study(
     preset : str
         A preset of ``presets.toml``.
     fresh : bool
-        Ignore the committed results and compute everything anew, into ``runs/<preset>/results``.
+        Start from ``runs/<preset>/results``, emptied, instead of the committed results: moons,
+        digits and thresholds are computed anew, and the tables of the longer sweeps stay empty.
     device, engine : str
         As in ``sweep.compute``.
     show : callable
@@ -59,37 +61,60 @@ def study(
     Raises
     ------
     NotebookError
-        At the end, if notebooks failed; the pages of the others are there.
+        At the end, if notebooks failed; the pages of the others are there. At once, if there is
+        none.
     """
     folder = paths.ROOT / "runs" / preset
     environment = {"NBKIT_FIGURES": str(folder / "figures")}
+    todo, pages, failures, start = notebooks.study_notebooks(), [], [], time.monotonic()
+    if not todo:
+        raise NotebookError(f"{notebooks.FOLDER} holds no notebook: run it in a clone of the study")
     if fresh:
         environment["NBKIT_RESULTS"] = str(folder / "results")
-    todo, pages, failures, start = notebooks.study_notebooks(), [], [], time.monotonic()
+        if (folder / "results").exists():
+            shutil.rmtree(folder / "results")
     wanted = {"preset": preset, "device": device, "engine": engine, "interactive": False}
     # notebooks that compute use the cores themselves; those that only read share them
     workers = 1 if fresh else min(len(todo), cores())
-    with pool_of(workers) as pool:
-        outcomes = [
-            pool.submit(_page, path, folder / path.name, wanted, environment) for path in todo
-        ]
-        for number, (path, outcome) in enumerate(zip(todo, outcomes, strict=True), 1):
-            done = outcome.result()
-            if isinstance(done, str):
-                failures.append(done)
-                show(f"[{number}/{len(todo)}] {path.stem:24} FAILED: {done}")
-                continue
-            pages.append(done)
-            left = (time.monotonic() - start) / number * (len(todo) - number)
-            show(f"[{number}/{len(todo)}] {path.stem:24} {done[1]:5.0f} s, about {left:.0f} s left")
+    jobs = [(path, folder / path.name, wanted, environment) for path in todo]
+    for number, (path, done) in enumerate(zip(todo, _done(jobs, workers), strict=True), 1):
+        if isinstance(done, str):
+            failures.append(done)
+            show(f"[{number}/{len(todo)}] {path.stem:24} FAILED: {done}")
+            continue
+        pages.append(done)
+        left = (time.monotonic() - start) / number * (len(todo) - number)
+        show(f"[{number}/{len(todo)}] {path.stem:24} {done[1]:5.0f} s, about {left:.0f} s left")
     for path in sorted((notebooks.FOLDER / "solutions").glob("*.ipynb")):
         copy = folder / "solutions" / path.name  # the exercises link to it; as committed
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        export(Path(shutil.copyfile(path, copy)))
+        failed = _solution(path, copy)
+        if failed:
+            failures.append(failed)
+            todo.append(path)
+            show(f"FAILED: {failed}")
     index = write_index(folder, preset, pages)
     if failures:
         raise NotebookError(f"{len(failures)} of {len(todo)} notebooks failed: {failures[0]}")
     return index
+
+
+def _done(jobs: list[tuple], workers: int) -> Iterator[tuple[Path, float] | str]:
+    """Yield what ``_page`` makes of each job; a job whose process died has one try on its own."""
+    with pool_of(workers) as pool:
+        futures = [pool.submit(_page, *job) for job in jobs]
+        for job, future in zip(jobs, futures, strict=True):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield _alone(job)
+
+
+def _alone(job: tuple) -> tuple[Path, float] | str:
+    with pool_of(1) as pool:
+        try:
+            return pool.submit(_page, *job).result()
+        except BrokenProcessPool:
+            return f"{job[0].name}: its process died, most likely killed for lack of memory"
 
 
 def _page(
@@ -101,8 +126,20 @@ def _page(
         given = {name: value for name, value in wanted.items() if name in known}
         done = notebooks.execute(path, copy, given, environment=environment)
         return export(done.path), done.seconds
-    except (NotebookError, OSError) as error:
+    except NotebookError as error:
         return str(error)
+    except Exception as error:  # one bad page is no reason to lose the others
+        return f"{path.name}: {type(error).__name__}: {error}"
+
+
+def _solution(path: Path, copy: Path) -> str | None:
+    """Write the page of a solution; return why it failed, if it did."""
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        export(Path(shutil.copyfile(path, copy)))
+    except Exception as error:  # as above
+        return f"solutions/{path.name}: {type(error).__name__}: {error}"
+    return None
 
 
 def export(path: Path) -> Path:
@@ -154,7 +191,10 @@ def write_index(folder: Path, preset: str, pages: list[tuple[Path, float]]) -> P
 
 def _mathml(match: re.Match) -> str:
     block, inline = match.groups()
-    return convert(block or inline, display="block" if block else "inline")
+    try:
+        return convert(block or inline, display="block" if block else "inline")
+    except Exception:  # of many kinds; what is no formula may still be read as text
+        return match[0]
 
 
 def _title(page: Path) -> str:

@@ -5,7 +5,6 @@ name and then linked into place, so that a file is either whole or not there, an
 writers wins.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -13,9 +12,7 @@ import json
 import math
 import os
 import platform
-import secrets
 import subprocess
-import tomllib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -25,6 +22,9 @@ from typing import ClassVar
 import pandas as pd
 
 from nbkit import checks, paths
+from nbkit.presets import sizes as sizes  # of the notebooks and experiments
+
+EXPERIMENTS = ("thresholds", "moons", "classification", "cifar", "segmentation", "transfer")
 
 
 class StoreError(RuntimeError):
@@ -76,16 +76,6 @@ class Run:
     def key(self) -> str:
         """16 hexadecimal digits: hash of experiment, version, data and parameters."""
         return _key(self.experiment, self.version, self.data_fingerprint(), self.parameters)
-
-
-def sizes(preset: str, section: str) -> dict:
-    """Return the sizes of a section of the study (``presets.toml``) in a preset."""
-    presets = tomllib.loads((Path(__file__).parent / "presets.toml").read_text(encoding="utf-8"))
-    chosen = presets[checks.choice("preset", preset, presets)]
-    if section not in chosen:
-        offered = [name for name in presets if section in presets[name]]
-        raise ValueError(f"preset {preset} has no {section}; there is {', '.join(offered)}")
-    return chosen[section]
 
 
 class Store:
@@ -177,8 +167,14 @@ class Store:
         ------
         StoreError
             If a wanted run has no result.
+        ValueError
+            For a name that is no experiment's, or a single run.
         """
+        if isinstance(which, Run):
+            raise ValueError("give an experiment's name or several runs; of one run: frame([run])")
         if isinstance(which, str):
+            if not paths.there(self.root / which) or not which:
+                checks.choice("experiment", which, EXPERIMENTS)
             found = list(self._records(which))
             newest = max((record["version"] for _, record in found), default=0)
             records = (one for one in found if one[1]["version"] == newest)
@@ -217,20 +213,16 @@ class Store:
                 yield path.stem, record
 
     def _write(self, path: Path, text: str) -> None:
-        partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            with (
+                paths.writing(path, keep=True) as partial,
+                partial.open("w", encoding="utf-8", errors="backslashreplace") as file,
+            ):
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            with contextlib.suppress(FileExistsError):
-                os.link(partial, path)
         except OSError as error:
             raise _refused("write", path, error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
 
 
 @functools.cache
@@ -281,7 +273,9 @@ def _read(path: Path) -> dict | None:
 
 
 def _set_aside(path: Path, reason: str) -> None:
-    bad = path.with_name(f"{path.name}.bad")
+    bad, number = path.with_name(f"{path.name}.bad"), 1
+    while bad.exists():  # an earlier one may be what somebody still wants to look at
+        bad, number = path.with_name(f"{path.name}.bad{number}"), number + 1
     try:
         path.replace(bad)
     except FileNotFoundError:

@@ -21,6 +21,7 @@ from nbkit import checks, experiments, paths
 from nbkit.runs import Run, Store, provenance
 
 ENGINES = ("inline", "processes")
+PATIENCE = 60  # seconds for the first worker of a cluster to come
 DEVICES = ("auto", "cpu", "cuda")
 
 Outcome = dict | str  # a result, or the traceback of the failure
@@ -93,7 +94,8 @@ def compute(
     StoreError
         If a result cannot be written; what was stored before stays.
     SweepError
-        At the end, if runs failed: names each and the file that holds its traceback.
+        At the end, if runs failed: names each and the file that holds its traceback. At once, if
+        the scheduler of a cluster is gone.
     """
     start = time.monotonic()
     check_engine(engine)
@@ -114,8 +116,9 @@ def compute(
                 if isinstance(outcome, dict):
                     try:
                         store.save(run, outcome)
-                        paths.checkpoint(run.key).unlink(missing_ok=True)
                         report.computed += 1
+                        with contextlib.suppress(OSError):  # left behind it does no harm
+                            paths.checkpoint(run.key).unlink(missing_ok=True)
                     except ValueError:  # a number that is not finite fails its run alone
                         outcome = traceback.format_exc()
                 if isinstance(outcome, str):
@@ -278,12 +281,24 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from error
     with client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError as error:
+            raise ValueError(
+                f"the Dask scheduler at {address} has no worker: start one with `dask worker "
+                f"{address} --nworkers -1 --nthreads 1 --memory-limit 0` and run this again"
+            ) from error
         futures = {
             client.submit(train_stack, stack, device, pure=False, retries=2): stack
             for stack in stacks
         }
         for future in as_completed(futures):
             stack = futures.pop(future)
+            if future.status in ("cancelled", "lost"):  # nobody else does that to a future of ours
+                raise SweepError(
+                    f"the Dask scheduler at {address} is gone; run the same command again to go "
+                    "on: finished runs are kept"
+                )
             if future.status == "finished":
                 yield stack, future.result()
             else:

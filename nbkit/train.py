@@ -7,7 +7,6 @@ all of it is one CUDA graph; see ``graphs``.
 
 import functools
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nbkit import checks
+from nbkit import checkpoints, checks
 from nbkit.batches import batch_order, gather, mixing, partners
+from nbkit.checkpoints import TrainingError
 from nbkit.checks import VOID
 from nbkit.graphs import Replayed, recorder_on
 from nbkit.images import Images
@@ -26,10 +26,6 @@ from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
 from nbkit.precision import autocast, precision_on
 
 LABELS = (torch.int64, torch.uint8, torch.int16)  # int16: more classes than a byte can name
-
-
-class TrainingError(RuntimeError):
-    """Training stopped: a loss that is not finite, or a checkpoint of another run."""
 
 
 @dataclass
@@ -111,7 +107,7 @@ def fit(
         For arguments outside their range or shapes that disagree.
     TrainingError
         If every network has diverged (the error names the epoch and the loss), or if the checkpoint
-        cannot be read.
+        cannot be written or read.
     """
     batch_size = checks.count("batch_size", batch_size)
     _check_loss(loss, len(model.seeds), weight_ratio)
@@ -128,7 +124,10 @@ def fit(
     # unfused on the CPU, each network of a stack has the same bits whatever its neighbours are
     optimizer = Adam(parameters, fused=images or device.type == "cuda")
     history, precision = History(), precision_on(device, precision)
-    start = _resume(checkpoint, precision, model, parameters, optimizer, history)
+    state = [*(p.detach() for p in parameters), *optimizer.state]
+    told = {"seeds": list(model.seeds), "precision": precision}
+    if checkpoint is not None:
+        vars(history).update(checkpoints.load(checkpoint, state, **told) or {})
     running = torch.zeros(len(model.seeds), device=device)
 
     def step(index: Tensor, rate: float | Tensor, *mixed: Tensor) -> None:
@@ -142,7 +141,7 @@ def fit(
 
     recorder = recorder_on(device, model)
     take = Replayed(step, recorder) if recorder else step
-    for epoch in range(start, epochs):
+    for epoch in range(len(history.losses), epochs):
         model.train()
         model.begin_epoch(epoch)
         if images:
@@ -164,7 +163,8 @@ def fit(
             model.eval()
             with torch.no_grad():
                 history.epochs.append(on_epoch(epoch + 1))
-        _save(checkpoint, precision, model, parameters, optimizer, history)
+        if checkpoint is not None:
+            checkpoints.save(checkpoint, state, history=vars(history), **told)
     model.eval()
     for own, learned in zip(loss.parameters(), parameters[len(weights) :], strict=True):
         own.data = learned.detach()[0]
@@ -306,44 +306,3 @@ def divergence(epoch: int, loss: Loss) -> str:
     """Return the message for a network whose loss stopped being finite."""
     name = type(loss.bare).__name__
     return f"the loss {name} is not finite in epoch {epoch}; try a lower learning rate"
-
-
-def _save(checkpoint, precision, model, parameters, optimizer, history) -> None:
-    if checkpoint is None:
-        return
-    state = {
-        "tensors": [p.detach() for p in parameters] + optimizer.state,
-        "seeds": list(model.seeds),
-        "precision": precision,
-        "history": vars(history),
-    }
-    partial = checkpoint.with_suffix(f".{os.getpid()}.tmp")
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, partial)
-    partial.replace(checkpoint)
-
-
-def _resume(checkpoint, precision, model, parameters, optimizer, history) -> int:
-    if checkpoint is None or not checkpoint.exists():
-        return 0
-    try:
-        state = torch.load(checkpoint, map_location=parameters[0].device, weights_only=True)
-        if state["seeds"] != list(model.seeds):
-            raise TrainingError(f"{checkpoint} belongs to other seeds; delete it and start again")
-        before = state.get("precision", precision)  # older checkpoints do not say
-        if before != precision:
-            raise TrainingError(
-                f"{checkpoint} was trained in {before} and would go on in {precision}; go on where "
-                "it began, or delete it and start again"
-            )
-        with torch.no_grad():
-            own = [*parameters, *optimizer.state]
-            for tensor, saved in zip(own, state["tensors"], strict=True):
-                tensor.copy_(saved)
-        vars(history).update(state["history"])
-    except (RuntimeError, KeyError, ValueError, EOFError, OSError) as error:
-        if isinstance(error, TrainingError):
-            raise
-        message = f"{checkpoint} cannot be read ({error}); delete it and start again"
-        raise TrainingError(message) from error
-    return len(history.losses)

@@ -1,6 +1,5 @@
 """The command: its words, its exit status, and what it does without."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -300,10 +299,14 @@ def test_the_doctor_tells_versions_device_memory_data_and_widgets(sandbox, capsy
 
 
 def test_the_doctor_says_how_to_get_missing_notebook_packages(sandbox, monkeypatch, capsys):
-    real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "ipywidgets" else real(name)
-    )
+    real = metadata.version
+
+    def version(name):
+        if name == "ipywidgets":
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
     status, lines = doctor(capsys)
     assert status == 1
     assert lines["notebooks"].startswith("FIX ")

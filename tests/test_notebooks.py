@@ -19,6 +19,7 @@ import fake_voc
 import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 import torch
 from conftest import folders
@@ -152,6 +153,8 @@ def test_the_parameters_are_the_ones_papermill_finds(name, tmp_path):
     path = tmp_path / f"{name}.ipynb"
     nbformat.write(built(name), path)
     given = notebooks.parameters(path)
+    found = papermill.inspect_notebook(str(path))
+    assert {key: ast.literal_eval(one["default"]) for key, one in found.items()} == given
     trains = {"device": "auto", "engine": "processes"} if trains_something(name) else {}
     assert {"preset": "laptop", **trains}.items() <= given.items()
 
@@ -858,7 +861,7 @@ def test_the_picture_comes_before_the_sliders(shown):
     explore.panel(draw, interactive=True, controls=CONTROLS)
     picture, box = shown
     assert isinstance(picture, Figure)
-    assert [control.value for control in box.children[:-1]] == [3, "a"]
+    assert [control.value for control in box.children[:-2]] == [3, "a"]
 
 
 def test_the_environment_overrides_the_parameter(shown, monkeypatch):
@@ -870,11 +873,26 @@ def test_the_environment_overrides_the_parameter(shown, monkeypatch):
 @pytest.mark.parametrize(("control", "value"), [(0, 8), (1, "b")])
 def test_moving_a_control_redraws(shown, control, value):
     explore.panel(draw, interactive=True, controls=CONTROLS)
-    *controls, image = shown[1].children
+    *controls, _, image = shown[1].children
     before = image.value
     controls[control].value = value
     height, kind = (control.value for control in controls)
     assert image.value == figures.png(draw(height, kind)) != before
+
+
+def test_a_setting_that_cannot_be_drawn_says_so_and_leaves_no_old_picture(shown):
+    def fails_above(height, kind):
+        if height > 5:
+            raise ValueError("too high")
+        return draw(height, kind)
+
+    explore.panel(fails_above, interactive=True, controls=CONTROLS)
+    height, _, problem, image = shown[1].children
+    height.value = 8
+    assert (problem.value, image.value) == ("ValueError: too high", b"")
+    height.value = 4
+    assert problem.value == ""
+    assert image.value == figures.png(draw(4, "a"))
 
 
 @pytest.mark.parametrize("control", [3, [], (1, 2, 3), "a"])
@@ -905,7 +923,7 @@ def test_the_browser_shows_the_surest_of_what_is_asked_for(shown, monkeypatch):
     assert set(asked) == {"a"}  # the other loss is trained when it is chosen
     shares = [int(re.search(r"(\d+)% sure", caption)[1]) for caption in captions]
     assert shares == sorted(shares, reverse=True)
-    loss, show, true_class, least, page, _ = shown[1].children
+    loss, show, true_class, least, page, *_ = shown[1].children
     loss.value, show.value, true_class.value, least.value = "b", "hits", split.classes[2], 0.5
     hits = (sure.argmax(1) == 2) & (split.test_labels == 2) & (sure.max(1) >= 0.5)
     assert drawn[-1][2].startswith(f"b: {hits.sum()} hits, the surest first, page 0 of")

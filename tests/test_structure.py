@@ -15,12 +15,12 @@ PACKAGE = ROOT / "nbkit"
 LAYERS = [
     {"checks", "paths", "__init__"},
     {"data"},
-    {"rng"},
+    {"rng", "presets"},
     {"noise"},
     {"annotations"},
     {"losses"},
     {"images", "models", "optim", "precision", "graphs"},
-    {"batches", "fcn"},
+    {"batches", "checkpoints", "fcn"},
     {"train"},
     {"metrics"},
     {"runs"},
@@ -29,7 +29,7 @@ LAYERS = [
     {"tables", "statistics", "figures"},
     {"explore", "exercises"},
     {"notebooks"},
-    {"pages"},
+    {"pages", "doctor"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

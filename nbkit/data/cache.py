@@ -7,12 +7,12 @@ first found in order, ``manifest.json`` is written beside them; from then on it 
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from nbkit import paths
 from nbkit.data.fetch import EMBEDDED, DataError, writable
 
 SPLITS = ("train", "test")
@@ -77,11 +77,34 @@ def read(folder: Path, num_classes: int) -> Cached:
         manifest = {split: _describe(part, num_classes) for split, part in parts.items()}
         _compare(folder / "manifest.json", manifest)
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{folder} is broken and will not be used: {error}. Delete that folder and run "
-            f"`nbkit data fetch`, which makes it again, {EMBEDDED}"
-        ) from error
+        raise _broken(folder, error) from error
     return Cached(classes, **parts, manifest=manifest)
+
+
+def recorded(folder: Path) -> dict:
+    """Return the manifest of a folder, whose files are not looked at; DataError as in ``read``."""
+    try:
+        return _manifest(folder / "manifest.json")
+    except (OSError, ValueError) as error:
+        raise _broken(folder, error) from error
+
+
+def _broken(folder: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{folder} is broken and will not be used: {error}. Delete that folder and run `nbkit data "
+        f"fetch`, which makes it again, {EMBEDDED}"
+    )
+
+
+def _manifest(path: Path) -> dict:
+    try:
+        manifest = json.loads(path.read_text())
+        whole = all(isinstance(manifest[split]["content"], str) for split in SPLITS)
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{path.name} is no manifest ({error!r})") from error
+    if not whole:
+        raise ValueError(f"{path.name} is no manifest")
+    return manifest
 
 
 def write(
@@ -133,13 +156,11 @@ def _describe(part: Part, num_classes: int) -> dict:
 
 def _compare(path: Path, found: dict) -> None:
     if not path.exists():
-        partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        with writable(path.parent):
+        with writable(path.parent), paths.writing(path) as partial:
             partial.write_text(json.dumps(found) + "\n")
-            partial.replace(path)
         return
-    recorded = json.loads(path.read_text())
+    before = _manifest(path)
     for split, record in found.items():
         for name, value in record.items():
-            if recorded.get(split, {}).get(name) != value:
+            if before[split].get(name) != value:
                 raise ValueError(f"the {name} of its {split} images are not those of manifest.json")

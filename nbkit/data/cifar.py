@@ -8,7 +8,6 @@ whatever order the arrays came in.
 
 import functools
 import hashlib
-import json
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable
@@ -134,7 +133,7 @@ def present(dataset: str) -> bool:
     dataset : {"cifar", "vehicles"}
     """
     names = PARTS[checks.choice("dataset", dataset, PARTS)]
-    return all((paths.cache() / name).exists() for name in names)
+    return all(paths.there(paths.cache() / name) for name in names)
 
 
 def fingerprint(dataset: str) -> str:
@@ -167,7 +166,7 @@ def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cache
     """
     source = SOURCES[checks.choice("name", name, SOURCES)]
     folder = paths.cache() / name
-    if not folder.exists():
+    if not paths.there(folder):
         with fetch.alone(folder):
             _make(folder, source, show)
     return cache.read(folder, source.num_classes)
@@ -188,7 +187,7 @@ def verify(names: Iterable[str] = ()) -> list[str]:
     DataError
         If one is broken, or named and not there.
     """
-    here = [name for name in SOURCES if (paths.cache() / name).exists()]
+    here = [name for name in SOURCES if paths.there(paths.cache() / name)]
     for name in names:
         if name not in here:
             raise DataError(f"{paths.cache() / name} is missing: `nbkit data fetch {name}`")
@@ -214,7 +213,8 @@ def where() -> list[str]:
     for name, source in SOURCES.items():
         folder = paths.cache() / name
         file, sha256 = source.archive.file, source.archive.sha256
-        state = "there" if folder.exists() else f"missing; made from {file}, SHA-256 {sha256}"
+        missing = f"missing; made from {file}, SHA-256 {sha256}"
+        state = "there" if paths.there(folder) else missing
         lines.append(f"{name}: {folder} ({state})")
     return lines
 
@@ -286,9 +286,9 @@ def _chosen(part: cache.Part, images: int, num_classes: int) -> tuple[np.ndarray
 @functools.cache
 def _recorded(root: Path, names: tuple[str, ...]) -> str:
     for name in names:
-        if not (root / name / "manifest.json").exists():
+        if not paths.there(root / name / "manifest.json"):
             load(name)
-    return _fingerprint([json.loads((root / name / "manifest.json").read_text()) for name in names])
+    return _fingerprint([cache.recorded(root / name) for name in names])
 
 
 def _fingerprint(manifests: list[dict]) -> str:

@@ -30,7 +30,7 @@ def weights(path: Path | None = None) -> Path:
     """
     path = paths.cache() / ALEXNET.file if path is None else Path(path)
     source = f"download {ALEXNET.mirrors[0]} and put it at {path} (SHA-256 {ALEXNET.sha256})"
-    if not path.is_file():
+    if not (paths.there(path) and path.is_file()):
         raise DataError(f"the ImageNet weights are missing: {source}, or leave that row out")
     found = fetch.sha256(path)
     if found != ALEXNET.sha256:
@@ -54,7 +54,8 @@ def fetch_weights(show: Callable[[str], None] | None = None) -> list[str]:
 
 def present() -> bool:
     """Whether there is a file of the weights in ``paths.cache()``."""
-    return (paths.cache() / ALEXNET.file).is_file()
+    path = paths.cache() / ALEXNET.file
+    return paths.there(path) and path.is_file()
 
 
 def where() -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from nbkit import paths
 from nbkit.checks import VOID
 from nbkit.data import fetch
 from nbkit.data.fetch import DataError
@@ -31,7 +32,7 @@ class Flaws(Exception):
 
 def read(root: Path) -> tuple[tuple[str, ...], dict[str, list[str]], list[str]]:
     """Return the classes, the names by split, and a line on all that is wrong with these files."""
-    if not root.is_dir():
+    if not paths.there(root) or not root.is_dir():
         flaw = f"{root}: no such folder; check the path, or put it there as data/README.md says"
         return (), {split: [] for split in SPLITS}, [flaw]
     flaws, found = [], {}
@@ -39,11 +40,14 @@ def read(root: Path) -> tuple[tuple[str, ...], dict[str, list[str]], list[str]]:
     files |= {split: root / "ImageSets" / "Segmentation" / f"{split}.txt" for split in SPLITS}
     for what, path in files.items():
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            found[what] = [line.strip() for line in lines if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
+            found[what] = _names(path)
+        except OSError as error:
             found[what] = []
             flaws.append(f"{path}: cannot be read ({error}); write one name a line")
+            continue
+        except UnicodeError as error:
+            found[what] = []
+            flaws.append(f"{path}: cannot be read ({error}); save it as UTF-8, one name a line")
             continue
         if not found[what]:
             flaws.append(f"{path}: names nothing; write one name a line")
@@ -56,6 +60,14 @@ def read(root: Path) -> tuple[tuple[str, ...], dict[str, list[str]], list[str]]:
     if both:
         flaws.append(f"{files['val']}: {', '.join(both[:5])} also in train.txt; take it out of one")
     return tuple(found["classes"]), {split: found[split] for split in SPLITS}, flaws
+
+
+def _names(path: Path) -> list[str]:
+    """Return the lines of a list that are not empty; a mark of the byte order is none of a name."""
+    text = path.read_text(encoding="utf-8-sig")
+    if "\0" in text:
+        raise UnicodeError("it is UTF-16")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def photo(root: Path, name: str, classes: int) -> tuple[Image.Image, Image.Image, np.ndarray]:
@@ -75,11 +87,8 @@ def photo(root: Path, name: str, classes: int) -> tuple[Image.Image, Image.Image
             with Image.open(path) as image:
                 image.load()
                 opened[part] = image
-        except FileNotFoundError:
-            flaws.append(f"{path}: missing; add it, or take {name} out of the lists")
-            continue
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            flaws.append(f"{path}: cannot be read ({error}); replace it with a whole file")
+            flaws.append(_unreadable(path, name, error))
             continue
         if suffix == "png" and opened[part].mode not in ("P", "L"):
             flaws.append(
@@ -122,14 +131,20 @@ def content(root: Path) -> str:
     if flaws:
         raise failure(root, flaws)
     lines = []
-    try:
-        for split, names in lists.items():
-            for name in names:
-                sums = (_sha256(root / part / f"{name}.{PARTS[part]}") for part in PARTS)
-                lines.append(" ".join([split, name, *sums]))
-    except OSError as error:
-        raise failure(root, [f"{error.filename}: {error.strerror}"]) from error
+    for split, names in lists.items():
+        for name in names:
+            try:
+                sums = [_sha256(root / part / f"{name}.{PARTS[part]}") for part in PARTS]
+            except OSError as error:
+                raise failure(root, [_unreadable(error.filename, name, error)]) from error
+            lines.append(" ".join([split, name, *sums]))
     return hashlib.sha256("\n".join([*classes, *sorted(lines)]).encode()).hexdigest()
+
+
+def _unreadable(path: Path | str, name: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{path}: missing; add it, or take {name} out of the lists"
+    return f"{path}: cannot be read ({error}); replace it with a whole file"
 
 
 def _sha256(path: Path) -> str:

@@ -64,9 +64,9 @@ def folder(where: str | Path, size: int = 128) -> Segmented:
     """
     checks.count("size", size, least=16)
     root = locate(where)
-    if str(where) == "voc" and not root.exists():
+    if str(where) == "voc" and not paths.there(root):
         fetch_pascal()
-    return _load(root, str(where) if str(where) in OFFICIAL else "", size)
+    return _load(root, str(where) if str(where) in OFFICIAL else "", size, layout.content(root))
 
 
 def fingerprint(where: str | Path, size: int = 128) -> str:
@@ -74,7 +74,7 @@ def fingerprint(where: str | Path, size: int = 128) -> str:
     known = OFFICIAL.get(str(where))
     if known is None:
         root = locate(where)
-        known = f"{root.name}-{layout.content(root)[:12]}"
+        known = _own(root, layout.content(root))
     return f"{known}-{size}"
 
 
@@ -95,7 +95,7 @@ def verify(*wheres: str | Path) -> tuple[list[str], list[str]]:
         well.
     """
     summaries, flaws = [], []
-    for where in wheres or [name for name in OFFICIAL if locate(name).exists()]:
+    for where in wheres or [name for name in OFFICIAL if paths.there(locate(name))]:
         summary, found = _verify(where)
         summaries.append(summary)
         flaws += found
@@ -128,13 +128,17 @@ def where() -> list[str]:
     for name, known in OFFICIAL.items():
         made = f"`nbkit data fetch voc` makes it from {PASCAL.file}, SHA-256 {PASCAL.sha256}"
         way = made if name == "voc" else "to be put there by hand, see data/README.md"
-        state = f"there; published as {known}" if locate(name).exists() else f"missing; {way}"
+        state = f"there; published as {known}" if paths.there(locate(name)) else f"missing; {way}"
         lines.append(f"{name}: {locate(name)} ({state})")
     return lines
 
 
+def _own(root: Path, content: str) -> str:
+    return f"{root.name}-{content[:12]}"
+
+
 @functools.lru_cache(maxsize=2)
-def _load(root: Path, official: str, size: int) -> Segmented:
+def _load(root: Path, official: str, size: int, content: str) -> Segmented:
     classes, lists, flaws = layout.read(root)
     if flaws:
         raise layout.failure(root, flaws)
@@ -161,7 +165,7 @@ def _load(root: Path, official: str, size: int) -> Segmented:
     unit_image, unit_id, unit_labels = np.array(units, dtype=np.int64).T
     data = Segmented(
         name=official or root.name,
-        fingerprint=fingerprint(official or root, size),
+        fingerprint=f"{OFFICIAL.get(official) or _own(root, content)}-{size}",
         classes=("background", *classes),
         images=images,
         instances=instances,

@@ -8,9 +8,9 @@ import importlib
 from types import ModuleType
 
 from nbkit import checks
-from nbkit.runs import Run
+from nbkit.runs import EXPERIMENTS, Run
 
-NAMES = ("thresholds", "moons", "classification", "cifar", "segmentation", "transfer")
+NAMES = EXPERIMENTS
 
 
 def module(name: str) -> ModuleType:

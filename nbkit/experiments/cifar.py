@@ -67,7 +67,8 @@ class CifarRun(ClassificationRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.count("images", self.images, least=0)
+        for name in ("images", "labelled"):
+            checks.count(name, getattr(self, name), least=0)
         checks.choice("precision", self.precision, PRECISIONS)
         if (self.annotation == "two-sample") != (self.labelled > 0):
             raise ValueError(

@@ -69,7 +69,8 @@ class ClassificationRun(runs.Run):
         checks.choice("dataset", self.dataset, self.datasets)
         checks.choice("annotation", self.annotation, self.annotations)
         checks.fraction("kept", self.kept, low_open=True)
-        losses.parse(self.loss)
+        if self.loss != ESTIMATED:
+            losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
         checks.finite("weight_ratio", self.weight_ratio, above=0)
         checks.fraction("dropout", self.dropout, high_open=True)
         checks.count("epochs", self.epochs)

@@ -44,8 +44,8 @@ class MoonsRun(runs.Run):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        losses.parse(self.loss)
         checks.fraction("kept", self.kept, low_open=True)
+        losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
         checks.finite("weight_ratio", self.weight_ratio, above=0)
         checks.finite("noise", self.noise, least=0)
         checks.count("epochs", self.epochs)

@@ -77,7 +77,7 @@ class TransferRun(PixelRun):
         sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
         checks.choice("source", self.source, sources)
         checks.fraction("rate", self.rate)
-        losses.parse(self.loss)
+        losses.build(self.loss, kept=1.0, prior=0.5, num_classes=2)
         checks.choice("balance", self.balance, losses.BALANCES)
         for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
             checks.count(name, getattr(self, name), least=least)
@@ -112,6 +112,11 @@ def divide(run: TransferRun) -> tuple[Segmented, Segmented]:
     if not run.distractors:
         return source, target
     targets = len(source.classes) - run.distractors
+    if targets < 2:
+        raise ValueError(
+            f"distractors must be below {len(source.classes) - 1}, the categories that are left to "
+            f"pre-train on in fold {run.fold} of {run.folds}; got {run.distractors}"
+        )
     mapping = [k if k < targets else 0 for k in range(len(source.classes))]
     return source.relabel(mapping, source.classes[:targets]), target
 

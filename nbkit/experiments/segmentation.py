@@ -73,7 +73,7 @@ class SegmentationRun(PixelRun):
                 f"hard says which instances are missing, and of {self.annotation} none is: use "
                 f"annotation {' or '.join(INCOMPLETE)}"
             )
-        losses.parse(self.loss)
+        losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
         checks.choice("balance", self.balance, losses.BALANCES)
 
     @property
@@ -134,7 +134,8 @@ def several(preset: str) -> dict[tuple[str, str, int], SegmentationRun]:
         "categories": (size["categories"], "categories"),
         "hard": (size["several"], "foreground"),
     }
-    rows = {name: ROWS[name] for name in size["several_rows"]}
+    where = f"presets.toml, [{preset}.segmentation]: several_rows"
+    rows = {name: ROWS[checks.choice(where, name, ROWS)] for name in size["several_rows"]}
     return {
         (case, *key): replace(
             run, target=target, hard=case == "hard" and run.annotation in INCOMPLETE

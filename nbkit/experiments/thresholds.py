@@ -41,8 +41,8 @@ class ThresholdRun(runs.Run):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        losses.parse(self.loss)
         checks.fraction("kept", self.kept, low_open=True)
+        losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
         checks.finite("weight_ratio", self.weight_ratio, above=0)
         for name in ("prior", "assumed_prior"):
             checks.fraction(name, getattr(self, name), low_open=True, high_open=True)

@@ -194,7 +194,7 @@ def _run(size: dict, fold: int, seed: int, source: str = "complete") -> Transfer
 
 
 def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn.FCN, dict]:
-    """Copy the trunk, learn the classes of the fold from clean labels, and score every epoch.
+    """Copy the trunk, learn the classes of the fold from clean labels, scoring on the way.
 
     Returns
     -------

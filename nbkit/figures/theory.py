@@ -81,8 +81,23 @@ def labelling(posterior: np.ndarray, kept: float, thresholds: Mapping[str, float
     return figure
 
 
+FAMILIES = {
+    "cross-entropy and its kin": (
+        "cross_entropy",
+        "gce",
+        "symmetric_ce",
+        "bootstrap_soft",
+        "entropy_min",
+        "bootstrap_hard_as_run",
+    ),
+    "exponential, hard bootstrapping": ("exponential", "bootstrap_hard"),
+    "forward and backward correction": ("forward", "backward"),
+    "PU risks": ("upu", "nnpu", "vpu", "dist_pu"),
+}
+
+
 def measured_thresholds(frame: pd.DataFrame) -> Figure:
-    """Measured against closed-form thresholds.
+    """Measured against closed-form thresholds, a marker a family, which stand side by side.
 
     Parameters
     ----------
@@ -93,26 +108,18 @@ def measured_thresholds(frame: pd.DataFrame) -> Figure:
     axis = axes[0, 0]
     axis.plot([0.2, 0.85], [0.2, 0.85], color="#999999", linewidth=1, zorder=0)
     groups = frame.groupby(["loss", "closed_form"], sort=False)["threshold"].agg(["mean", "std"])
-    markers = "osD^vP*Xhd<>8p"
-    names = groups.index.get_level_values("loss").unique()
-    for i, name in enumerate(names):
-        part = groups.loc[name]
-        axis.errorbar(
-            part.index,
-            part["mean"],
-            part["std"],
-            fmt=markers[i % len(markers)],
-            color=f"C{i % 7}",
-            markersize=5,
-            linewidth=1,
-            label=name,
-        )
+    groups = groups.reset_index("closed_form")
+    for i, (family, names) in enumerate(FAMILIES.items()):
+        part = groups[groups.index.isin(names)]
+        place = part["closed_form"] + 0.008 * (i - (len(FAMILIES) - 1) / 2)
+        style = {"markersize": 4.5, "linewidth": 1, "alpha": 0.75}
+        axis.errorbar(place, part["mean"], part["std"], fmt="osD^"[i], label=family, **style)
     axis.set(
-        xlabel="threshold by the calculus",
+        xlabel="threshold by the calculus (families side by side)",
         ylabel="threshold of trained networks",
         title="The calculus predicts the decision",
     )
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    axis.legend(loc="upper left", fontsize=8.5)
     return figure
 
 

@@ -298,7 +298,8 @@ worst.to_frame()
 assert preset != "laptop" or worst.max() < 0.035
 
 # %% [markdown]
-# **See:** every point lies near the diagonal. Symmetric "noise-robust" losses (GCE, symmetric CE)
+# **See:** every point, a loss at a setting, lies near the diagonal; the table above has the largest
+# difference of each loss. Symmetric "noise-robust" losses (GCE, symmetric CE)
 # stand exactly where cross-entropy stands: they forgive noise that goes both ways, and missing
 # labels go one way.
 #

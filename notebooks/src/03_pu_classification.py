@@ -23,7 +23,7 @@ dataset = "digits"  # or cifar
 images = 10000  # training images of cifar
 epochs = 8  # of cifar
 annotation = "P+U"  # or Complete, P+N
-loss = "cross_entropy"  # or gce(q=0.5), nnpu(variant='clamp'), ...
+loss = "cross_entropy"  # any of losses.names(), with arguments if you like; see 3.1
 kept = 0.5
 balance = "balanced"  # or half, bayes, none
 fade_in = False
@@ -53,6 +53,7 @@ split = single.load(dataset, images)
 # positives keeps its label, and everything else is class 0. **P+N**: the same share of *all*
 # examples is rightly labelled, and the others are left out.
 #
+# A loss is written as its name, or as a name with arguments: `gce(q=0.5)`, `nnpu(variant="clamp")`.
 # The class weights are one number, $r = w_U / w_P$: balanced weights are $n_P / n_U$, Bayes' are
 # those of notebook 01, and a PU risk takes none.
 

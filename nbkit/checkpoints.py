@@ -1,0 +1,73 @@
+"""Where an interrupted training goes on: its checkpoint, written whole and read with suspicion."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nbkit import paths
+
+
+class TrainingError(RuntimeError):
+    """Training stopped: a loss that is not finite, or a checkpoint that cannot be used."""
+
+
+def save(path: Path, tensors: list[Tensor], **state) -> None:
+    """Write a checkpoint: tensors, and plain values by name.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be written; nothing is left behind.
+    """
+    try:
+        with paths.writing(path) as partial:
+            torch.save({"tensors": tensors, **state}, partial)
+    except (OSError, RuntimeError) as error:  # torch tells of a full disk with the latter
+        raise TrainingError(
+            f"cannot write the checkpoint {path}: {_reason(error)}; free some space or set "
+            "NBKIT_RUNS to a folder you can write to, and run the same command again"
+        ) from error
+
+
+def load(path: Path, tensors: list[Tensor], *, seeds: list[int], precision: str) -> dict | None:
+    """Fill tensors from a checkpoint and return its history, or None if there is no checkpoint.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot be read, belongs to other seeds or shapes, or began in another precision.
+    """
+    try:
+        if not path.exists():
+            return None
+        state = torch.load(path, map_location=tensors[0].device, weights_only=True)
+        others = state["seeds"] != seeds
+        before = state.get("precision", precision)  # older checkpoints do not say
+        history = {name: state["history"][name] for name in ("epochs", "losses", "diverged")}
+        if not others and before == precision:
+            with torch.no_grad():
+                for tensor, saved in zip(tensors, state["tensors"], strict=True):
+                    tensor.copy_(saved)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a file of another kind makes of the reading
+        raise TrainingError(
+            f"{path} cannot be read ({_reason(error)}); delete it and start again"
+        ) from error
+    if others:
+        raise TrainingError(f"{path} belongs to other seeds; delete it and start again")
+    if before != precision:
+        raise TrainingError(
+            f"{path} was trained in {before} and would go on in {precision}; go on where it "
+            "began, or delete it and start again"
+        )
+    return history
+
+
+def _reason(error: Exception) -> str:
+    """One line; of what torch says of a strange file only the kind, not the advice to trust it."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    lines = str(error).splitlines() if isinstance(error, RuntimeError) else []
+    return lines[0] if lines and "weights_only" not in lines[0] else type(error).__name__

@@ -1,0 +1,85 @@
+"""The sizes of the study by preset: ``presets.toml``, read and checked."""
+
+import tomllib
+from pathlib import Path
+
+from nbkit import checks
+
+FILE = Path(__file__).with_name("presets.toml")
+SHIPPED = ("smoke", "laptop", "small", "paper")  # what a preset of one's own is compared with
+STUDY = ("thresholds", "moons", "classification", "label_noise", "segmentation", "transfer")
+
+
+def sizes(preset: str, section: str) -> dict:
+    """Return the sizes of a section of the study in a preset.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or a name or value in it is not as in the shipped presets. The message
+        says where in ``presets.toml``.
+    """
+    presets = _read()
+    chosen = presets[checks.choice("preset", preset, presets)]
+    if section not in chosen:
+        offered = [name for name in presets if section in presets[name]]
+        raise ValueError(f"preset {preset} has no {section}; there is {', '.join(offered)}")
+    shipped = [presets[name][section] for name in SHIPPED if section in presets.get(name, {})]
+    _check(f"{FILE.name}, [{preset}.{section}]", chosen[section], shipped)
+    return chosen[section]
+
+
+def check_study(preset: str) -> None:
+    """Raise ValueError unless a preset has all sections that the notebooks need together."""
+    presets = _read()
+    lost = [name for name in STUDY if name not in presets[checks.choice("preset", preset, presets)]]
+    if lost:
+        whole = [name for name in presets if set(STUDY) <= set(presets[name])]
+        raise ValueError(
+            f"preset {preset} has no {', '.join(lost)}, which the notebooks need: take "
+            f"{' or '.join(whole)}, or give a single notebook this one (README, Your own runs)"
+        )
+    for section in STUDY:
+        sizes(preset, section)
+
+
+def _read() -> dict[str, dict[str, dict]]:
+    """Return the sections by preset; what stands outside of a section is none."""
+    try:
+        whole = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{FILE.name}: {error}") from error
+    return {
+        preset: {name: table for name, table in sections.items() if isinstance(table, dict)}
+        for preset, sections in whole.items()
+        if isinstance(sections, dict)
+    }
+
+
+def _check(where: str, given: dict, shipped: list[dict]) -> None:
+    known = {name: value for section in shipped for name, value in section.items()}
+    tables = [value for section in shipped for value in section.values() if isinstance(value, dict)]
+    inner = {name: value for table in tables for name, value in table.items()}
+    lost = [name for name in known if name not in given]
+    _fit(where, given, known)
+    if lost:
+        raise ValueError(f"{where}: {', '.join(lost)} missing")
+    for name, value in given.items():
+        if isinstance(value, dict):
+            _fit(f"{where}: {name}", value, inner)
+
+
+def _fit(where: str, given: dict, known: dict) -> None:
+    for name, value in given.items():
+        if name not in known:
+            raise ValueError(f"{where}: {name} is unknown; there is {', '.join(known)}")
+        if not _alike(value, known[name]):
+            raise ValueError(f"{where}: {name} must be like {known[name]!r}, got {value!r}")
+
+
+def _alike(value: object, example: object) -> bool:
+    if isinstance(example, list):
+        return isinstance(value, list) and all(_alike(item, example[0]) for item in value)
+    if isinstance(example, float):
+        return type(value) in (int, float)
+    return type(value) is type(example)
