@@ -1,10 +1,11 @@
 """What is refused, and whether the message says what was given and what is expected."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from nbkit import data, losses, metrics, models, noise, optim, train
+from nbkit import data, losses, metrics, models, noise, optim, statistics, train
 
 RNG = np.random.default_rng(0)
 Y = np.array([0, 1, 2, 1, 0, 255])
@@ -170,6 +171,31 @@ BAD = {
     "bool target": (
         lambda: losses.create("gce").per_example(logits(2, 3), torch.ones(2).bool()),
         r"got torch.bool \(2,\)",
+    ),
+    "ratio of a network infinite": (
+        lambda: fit(weight_ratio=torch.tensor([float("inf")])),
+        r"1 finite numbers greater than 0",
+    ),
+    "ratio of a network 0": (
+        lambda: fit(weight_ratio=torch.zeros(1)),
+        r"1 finite numbers greater than 0",
+    ),
+    "ratios of too many networks": (
+        lambda: fit(weight_ratio=torch.ones(2)),
+        r"1 finite numbers greater than 0.*\(2,\)",
+    ),
+    "no trust in U to balance": (
+        lambda: losses.bayes_ratio("bootstrap_hard", 0.5, beta=0.0),
+        r"beta = 0 does not trust U",
+    ),
+    "contrasts of no pair": (
+        lambda: statistics.contrasts(
+            pd.DataFrame({"row": ["a"], "seed": [0], "f1": [0.5]}),
+            {"one": ("a", "b")},
+            by="row",
+            value="f1",
+        ),
+        r"both rows of none of the pairs: one",
     ),
     "target above K": (
         lambda: losses.create("gce")(logits(2, 3), labels(0, 3)),

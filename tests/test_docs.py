@@ -8,7 +8,6 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -61,24 +60,15 @@ def test_readme_gives_a_reason_for_every_dependency():
     assert direct_dependencies() <= explained
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_relative_links_resolve(link):
-    assert (ROOT / link).exists()
+def test_relative_links_resolve():
+    links = set(re.findall(r"\]\(([^)#:]+)\)", README))
+    assert links > {"data/README.md", "CITATION.cff", "figures/claims.png"}
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@pytest.mark.parametrize("name", re.findall(r"<!-- table: (\w+) -->", README))
-def test_readme_tables_are_the_exported_ones(name):
-    table = README.split(f"<!-- table: {name} -->")[1].split("<!-- end -->")[0]
-    shown = [[c.strip() for c in line.strip("|").split("|")] for line in table.strip().splitlines()]
-    exported = pd.read_csv(ROOT / "figures" / f"{name}.csv", dtype=str).fillna("")
-    if exported.empty:
-        assert table.strip() == tables.UNFINISHED
-        return
-    assert shown[0] == list(exported.columns)
-    assert shown[2:] == exported.to_numpy().tolist()
-
-
-def test_filling_the_readme_again_changes_nothing():
+def test_readme_tables_are_the_exported_ones():
+    named = set(re.findall(r"<!-- table: (\w+) -->", README))
+    assert named > {"table2_cifar_finished", "table3_pets3", "hypothesis", "moons_sweep"}
     assert tables.fill(README) == README
 
 

@@ -204,15 +204,17 @@ def test_run_that_kills_its_worker_fails_alone_and_once_cured_it_alone_runs(stor
 
 @pytest.mark.usefixtures("warm")
 def test_worker_that_dies_between_two_stacks_loses_none(store):
-    wanted = [FakeRun(seed=seed, group=seed) for seed in range(5)]
+    wanted, killed = [FakeRun(seed=seed, group=seed) for seed in range(5)], []
 
     def show(line):
         for process in multiprocessing.active_children():
             if line.startswith("2/"):
                 process.kill()
+                killed.append(process.pid)
         time.sleep(0.3)  # the pool notices
 
     report = compute(wanted, store, "processes", workers=1, show=show)
+    assert killed
     assert report.computed == 5
     assert store.missing(wanted) == []
 

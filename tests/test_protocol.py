@@ -1,0 +1,322 @@
+"""What a run is given and what is kept of it: labels, pairs, stacks, criteria."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from nbkit import data, losses, metrics, rng, sweep, train
+from nbkit.checks import VOID
+from nbkit.experiments import classification, moons, pixels, scoring, segmentation, thresholds
+from nbkit.experiments.classification import ClassificationRun
+from nbkit.experiments.moons import MoonsRun
+from nbkit.experiments.segmentation import SegmentationRun
+from nbkit.experiments.thresholds import ThresholdRun
+from nbkit.runs import Store
+
+SCENES = {"dataset": "scenes", "images": 60, "objects": 3, "epochs": 1}
+COMMITTED = [moons.grid("laptop")[row, 0.8, 0] for row in moons.PROTOCOL]
+COMMITTED += [
+    classification.grid("laptop")[row, 0]
+    for row in ("P+N", "Weighted", "Exponential, fade-in", "NoiseLayer", "VPU", "Dist-PU")
+]
+
+
+@pytest.mark.parametrize("run", COMMITTED, ids=lambda run: f"{run.experiment}-{run.loss}")
+def test_a_committed_result_is_what_the_code_computes(run, committed_results):
+    (fresh,) = sweep.train_stack([run], "cpu")
+    stored = Store(committed_results).load(run)["metrics"]["last"]
+    for name in ("accuracy", "balanced_accuracy"):
+        if name in stored:
+            assert fresh["metrics"]["last"][name] == pytest.approx(stored[name], abs=0.02)
+
+
+# ---- labels
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.8])
+def test_an_annotation_keeps_the_share_asked_for(kept):
+    true = data.digits().train_labels
+    some, rightly = (
+        classification.annotate(ClassificationRun(annotation=kind, kept=kept), true).observed
+        for kind in ("P+U", "P+N")
+    )
+    assert (some[true > 0] > 0).mean() == pytest.approx(kept, abs=0.06)
+    assert (some[true == 0] == 0).all()
+    assert (rightly != VOID).mean() == pytest.approx(kept, abs=0.06)
+    assert (rightly[rightly != VOID] == true[rightly != VOID]).all()
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.8])
+def test_moons_keep_the_share_asked_for(kept):
+    trained = moons.fit([MoonsRun(kept=kept, epochs=1, seed=seed) for seed in range(5)])
+    true = np.stack([split.train_labels for split in trained.splits])
+    assert (trained.observed.numpy()[true == 1] == 1).mean() == pytest.approx(kept, abs=0.05)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.8])
+def test_masks_of_p_and_n_leave_out_the_other_images(kept):
+    observed = segmentation.annotate(SegmentationRun(**SCENES, annotation="P+N", kept=kept))
+    left = (observed.masks != VOID).any((1, 2))
+    assert left.mean() == pytest.approx(kept, abs=0.15)
+    np.testing.assert_array_equal(observed.masks[left], observed.true[left])
+
+
+def test_rows_of_one_seed_share_labels_and_held_out_examples():
+    true = data.digits().train_labels
+    kinds = {}
+    for name, row in classification.rows().items():
+        run = ClassificationRun(**vars(row), kept=1.0 if name == "Complete" else 0.5, seed=3)
+        kinds.setdefault(row.annotation, []).append(classification.annotate(run, true))
+    assert len(kinds["P+U"]) > 20
+    for annotated in kinds.values():
+        for one in annotated:
+            np.testing.assert_array_equal(one.observed, annotated[0].observed)
+            np.testing.assert_array_equal(one.held_out, kinds["Complete"][0].held_out)
+    other = classification.annotate(ClassificationRun(seed=4), true)
+    assert (other.observed != kinds["P+U"][0].observed).any()
+    assert (other.held_out != kinds["P+U"][0].held_out).any()
+
+
+def test_rows_of_masks_of_one_seed_share_the_missing_instances():
+    rows = [row for row in segmentation.ROWS.values() if row.annotation == "P+U"]
+    first, *others = (
+        segmentation.annotate(SegmentationRun(**SCENES, **vars(row), seed=2)) for row in rows
+    )
+    for one in others:
+        np.testing.assert_array_equal(one.masks, first.masks)
+        np.testing.assert_array_equal(one.held_out, first.held_out)
+
+
+# ---- what is handed to the training
+
+
+def test_digits_train_on_no_held_out_label_and_by_the_ratio_of_each_run(monkeypatch):
+    seen = {}
+
+    class EnoughError(Exception):
+        pass
+
+    def fit(model, inputs, targets, loss, *, weight_ratio, **_):
+        seen.update(targets=targets.numpy(), ratio=weight_ratio.tolist())
+        raise EnoughError
+
+    monkeypatch.setattr(train, "fit", fit)
+    stack = [
+        ClassificationRun(loss="weighted", weight_ratio=r, seed=s) for s, r in ((0, 0.5), (1, 2))
+    ]
+    with pytest.raises(EnoughError):
+        classification.fit(stack)
+    true = data.digits().train_labels
+    for run, targets in zip(stack, seen["targets"], strict=True):
+        annotated = classification.annotate(run, true)
+        assert (targets[annotated.held_out] == VOID).all()
+        left = ~annotated.held_out
+        np.testing.assert_array_equal(targets[left], annotated.observed[left])
+    assert seen["ratio"] == [0.5, 2.0]
+
+
+def test_moons_are_scored_on_their_test_points():
+    run = MoonsRun(kept=0.5, loss="exponential", epochs=30, learning_rate=0.02)
+    trained, (result,) = moons.fit([run]), moons.compute([run], "cpu")
+    (split,) = trained.splits
+    with torch.no_grad():
+        called = trained.model(torch.from_numpy(split.test_inputs)[None])[0].argmax(-1).numpy()
+    recalls = [(called[split.test_labels == k] == k).mean() for k in (0, 1)]
+    assert result["metrics"]["last"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+
+
+STACKS = {
+    "moons": [
+        MoonsRun(**{"epochs": 2, "seed": seed, **more})
+        for seed in (0, 1)
+        for more in (
+            {"loss": "forward", "kept": 0.3},
+            {"loss": "forward", "kept": 0.8},
+            {"loss": "weighted", "weight_ratio": 0.4},
+            {"loss": "weighted", "weight_ratio": 2.0},
+        )
+    ],
+    "digits": [
+        ClassificationRun(**{"epochs": 2, "seed": seed, **more})
+        for seed in (0, 1)
+        for more in (
+            {"loss": "forward", "annotation": "P+N"},
+            {"loss": "forward", "annotation": "P+U"},
+            {"loss": "exponential", "kept": 0.8, "weight_ratio": 0.4},
+            {"loss": "exponential", "kept": 0.8, "weight_ratio": 2.0},
+        )
+    ],
+    "thresholds": [
+        ThresholdRun(**{"examples": 200, "epochs": 2, "seed": seed, **more})
+        for seed in (0, 1)
+        for more in (
+            {"loss": "nnpu", "assumed_prior": 0.3},
+            {"loss": "nnpu", "assumed_prior": 0.6},
+            {"weight_ratio": 0.4},
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("name", STACKS)
+def test_runs_that_share_a_stack_end_as_they_do_alone(name):
+    stacks = {}
+    for run in STACKS[name]:
+        stacks.setdefault(run.stack(), []).append(run)
+    assert max(map(len, stacks.values())) > 1
+    for stack in stacks.values():
+        together = sweep.train_stack(stack, "cpu")
+        for run, result in zip(stack, together, strict=True):
+            (alone,) = sweep.train_stack([run], "cpu")
+            assert result["metrics"] == alone["metrics"]
+
+
+# ---- selection criteria
+
+PEAKS = {"proxy_accuracy": 0, "oracle": 2, "pu_auc": 3}
+RIGHT = [6, 9, 7, 8, 5]  # of ten; the test set would keep the second epoch
+
+
+def series(peak):
+    return [1.0 if epoch == peak else 0.5 for epoch in range(len(RIGHT))]
+
+
+def confusions():
+    return np.array([[[right, 10 - right], [0, 10]] for right in RIGHT])
+
+
+def test_each_criterion_of_masks_keeps_its_epoch():
+    epochs = np.array([2, 4, 6, 8, 10])
+    selectors = {name: np.array(series(peak)) for name, peak in PEAKS.items()}
+    found = pixels.by_criterion(epochs, confusions(), selectors)
+    accuracy = [(right + 10) / 20 for right in RIGHT]
+    kept = {"last": [4], "last_3": [2, 3, 4], "test": [1]}
+    kept |= {name: [peak] for name, peak in PEAKS.items()}
+    assert set(found) == set(kept)
+    for name, picks in kept.items():
+        assert found[name]["epoch"] == epochs[picks[-1]]
+        assert found[name]["pixel_accuracy"] == pytest.approx(np.mean([accuracy[i] for i in picks]))
+
+
+def test_each_criterion_of_examples_keeps_its_epoch():
+    parts = {name: series(peak) for name, peak in PEAKS.items()}
+    told = [
+        {"confusion": torch.from_numpy(confusions()[i : i + 1]), "labelled_share": torch.ones(1)}
+        | {name: torch.tensor([values[i]]) for name, values in parts.items()}
+        for i in range(len(RIGHT))
+    ]
+    history = train.History(epochs=told, losses=[torch.ones(1)] * len(RIGHT))
+    split = replace(data.digits(), test_labels=np.repeat([0, 1], 10), classes=("0", "1"))
+    annotated = scoring.Annotated(np.zeros(2, int), np.eye(2), np.zeros(2, bool))
+    trained = scoring.Trained(SimpleNamespace(), split, [annotated], history, losses.create("gce"))
+    final = np.tile([0.4, 0.6], (1, 20, 1))
+    (result,) = scoring.results(trained, final)
+    kept = {"last": [4], "last_3": [2, 3, 4], "test": [1]}
+    kept |= {name: [peak] for name, peak in PEAKS.items()}
+    for name, picks in kept.items():
+        own = result["metrics"][name]
+        assert own["epoch"] == picks[-1] + 1
+        assert own["accuracy"] == pytest.approx(np.mean([(RIGHT[i] + 10) / 20 for i in picks]))
+
+
+def test_the_oracle_alone_knows_the_true_labels(rng):
+    split = data.digits()
+    test, selection = (
+        rng.dirichlet(np.ones(6), (1, size)) for size in (len(split.test_labels), 80)
+    )
+    true = rng.integers(0, 6, (1, 80))
+    observed = np.where(rng.random((1, 80)) < 0.5, 0, true)
+    first, second = (
+        scoring.scores(split, test, selection, labels, observed) for labels in (true, true[:, ::-1])
+    )
+    assert {name for name in first if not torch.equal(first[name], second[name])} == {"oracle"}
+    hits = (selection.argmax(-1) == true).mean()
+    assert first["oracle"].item() == pytest.approx(hits)
+
+
+def test_masks_are_scored_twenty_times_at_most_and_at_the_end():
+    asked = pixels.every(25, lambda: {"score": 1})
+    scored = [epoch for epoch in range(1, 26) if asked(epoch) is not None]
+    assert len(scored) <= 20
+    assert scored[-1] == 25
+    assert set(np.diff(scored)) == {2}
+
+
+# ---- thresholds
+
+
+def test_the_best_cut_is_that_of_all_cuts(rng):
+    posterior = np.sort(rng.random(40))
+    for _ in range(20):
+        positive = rng.random(40) < posterior**2
+        cut = thresholds.best_cut(posterior, positive)
+        wrong = [((posterior >= t) != positive).sum() for t in np.append(posterior, 1.1)]
+        assert ((posterior >= cut) != positive).sum() == min(wrong)
+
+
+def test_points_are_placed_where_the_posterior_is_the_one_asked_for():
+    draw = rng.generator(0, "placed")
+    drawn = data.gaussians(500, prior=0.3, distance=thresholds.DISTANCE, rng=draw)
+    placed = thresholds._place(drawn.posterior, 0.3)
+    np.testing.assert_allclose(placed[:, 0], drawn.inputs[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("loss", "known"),
+    [
+        ("forward(kept=0.8)", {"assumed_kept": 0.8}),
+        ("bootstrap_hard(beta=0.2)", {"beta": 0.2}),
+        ("nnpu(imbalanced=True)", {"imbalanced": True, "prior": 0.5, "assumed_prior": 0.4}),
+        ("upu(prior=0.7)", {"prior": 0.5, "assumed_prior": 0.7}),
+    ],
+)
+def test_the_closed_form_of_a_run_knows_the_settings_of_its_loss(loss, known):
+    run = ThresholdRun(loss=loss, assumed_prior=0.4)
+    name, _ = losses.parse(loss)
+    assert thresholds.closed_form(run) == pytest.approx(losses.threshold(name, kept=0.5, **known))
+
+
+def test_a_network_decides_where_the_closed_form_says():
+    run = ThresholdRun(loss="weighted", kept=0.8, prior=0.3, weight_ratio=0.5, epochs=30)
+    ((result,), closed) = thresholds.compute([run], "cpu"), thresholds.closed_form(run)
+    assert closed == pytest.approx(0.5 / (0.8 * 1.5))
+    assert result["metrics"]["last"]["threshold"] == pytest.approx(closed, abs=0.06)
+
+
+# ---- what is found again
+
+
+def test_missing_instances_are_sorted_by_their_size():
+    run = SegmentationRun(**SCENES)
+    observed = segmentation.annotate(run)
+    gone = (observed.labels == 0) & (observed.data.unit_labels > 0)
+    areas = observed.data.areas()
+    groups = segmentation._missing(run, observed)
+    mean = {}
+    for size in segmentation.SIZES:
+        hit, either = groups[f"found_{size}"]
+        assert (hit <= either).all()
+        mean[size] = hit.sum()
+    whole, _ = groups["found"]
+    assert sum(mean.values()) == whole.sum()
+    assert mean["small"] < mean["medium"] < mean["large"]
+    assert gone.sum() > 3
+    assert areas[gone].min() > 0
+
+
+def test_the_proxy_of_masks_sees_observed_labels_alone(monkeypatch):
+    seen = []
+    original = metrics.proxy_accuracy
+
+    def proxy(guess, observed, prior):
+        seen.append(observed)
+        return original(guess, observed, prior)
+
+    monkeypatch.setattr(metrics, "proxy_accuracy", proxy)
+    trained = segmentation.fit(SegmentationRun(**SCENES))
+    step, held = pixels.PROXY_STEP, trained.observed.held_out
+    masks = trained.observed.masks[held][:, ::step, ::step]
+    np.testing.assert_array_equal(seen[-1], masks.ravel())
