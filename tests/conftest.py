@@ -1,13 +1,16 @@
 """What every test shares: one thread, a generator from one seed, and folders to write to."""
 
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import sweep_fake
 import torch
 
-from nbkit import paths
+from nbkit import experiments, paths, runs, train
 
 FOLDERS = ("RESULTS", "FIGURES", "DATA", "RUNS")
 
@@ -47,6 +50,36 @@ def sandbox(tmp_path, monkeypatch) -> Path:
     for name, folder in folders(tmp_path).items():
         monkeypatch.setenv(name, folder)
     return tmp_path
+
+
+@pytest.fixture
+def store(tmp_path) -> runs.Store:
+    return runs.Store(tmp_path / "results")
+
+
+@pytest.fixture
+def fake_experiment(monkeypatch):
+    """Offer the fake experiment to this process for the time of a test."""
+    monkeypatch.setattr(experiments, "NAMES", (*experiments.NAMES, "fake"))
+    monkeypatch.setitem(sys.modules, "nbkit.experiments.fake", sweep_fake)
+
+
+def handed(monkeypatch, compute: Callable[[], object]) -> dict:
+    """Return what is handed to the training loop, by name; the first call ends ``compute``."""
+    told = {}
+
+    class EnoughError(Exception):
+        pass
+
+    def fit(model, inputs, targets, loss, **options):
+        told.update(model=model, inputs=inputs, targets=targets, loss=loss, **options)
+        raise EnoughError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit", fit)
+        with pytest.raises(EnoughError):
+            compute()
+    return told
 
 
 @pytest.fixture(scope="session")

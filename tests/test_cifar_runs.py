@@ -6,6 +6,7 @@ import fake_cifar
 import numpy as np
 import pytest
 import torch
+from conftest import handed
 
 from nbkit import data, losses, models, paths, precision, runs, sweep, train
 from nbkit.checks import VOID
@@ -19,11 +20,9 @@ TWO_SAMPLE = {"dataset": "vehicles", "annotation": "two-sample", "labelled": 30,
 
 
 @pytest.fixture(autouse=True)
-def folders(tmp_path, monkeypatch):
+def cache(sandbox):
     """A tiny cache, and nothing written elsewhere."""
-    for name in ("data", "runs", "results"):
-        monkeypatch.setenv(f"NBKIT_{name.upper()}", str(tmp_path / name))
-    return fake_cifar.write_cache(tmp_path / "data", train=200)
+    return fake_cifar.write_cache(sandbox / "data", train=200)
 
 
 def weights(trained):
@@ -36,20 +35,22 @@ def final(trained):
 
 def given(run, monkeypatch):
     """What a run hands to the training loop: images, targets, loss and weight ratio."""
-    seen = {}
+    told = handed(monkeypatch, lambda: cifar.fit(run))
+    return tuple(told[name] for name in ("inputs", "targets", "loss", "weight_ratio"))
 
-    class Enough(Exception):
-        pass
 
-    def fit(model, inputs, targets, loss, *, weight_ratio, **_):
-        seen.update(inputs=inputs, targets=targets, loss=loss, ratio=weight_ratio)
-        raise Enough
+def killed_in_the_second_epoch(monkeypatch):
+    """Interrupt the scoring of the second epoch; the list grows by one an epoch scored."""
+    score, epochs = cifar.scores, []
 
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "fit", fit)
-        with pytest.raises(Enough):
-            cifar.fit(run)
-    return tuple(seen.values())
+    def killed(*arguments):
+        epochs.append(None)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return score(*arguments)
+
+    monkeypatch.setattr(cifar, "scores", killed)
+    return epochs
 
 
 @pytest.mark.parametrize("annotation", ["P+N", "P+U"])
@@ -139,15 +140,7 @@ def test_test_labels_reach_neither_the_weights_nor_a_selection_without_them(monk
 def test_a_run_killed_after_an_epoch_ends_in_the_same_weights(tmp_path, monkeypatch):
     run = CifarRun(**SHORT | {"epochs": 2}, learning_rate=3e-3)
     whole = cifar.fit(run)
-    score, epochs = cifar.scores, []
-
-    def killed(*arguments):
-        epochs.append(None)
-        if len(epochs) == 2:
-            raise KeyboardInterrupt
-        return score(*arguments)
-
-    monkeypatch.setattr(cifar, "scores", killed)
+    epochs = killed_in_the_second_epoch(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         cifar.fit(run, checkpoint=tmp_path / "run.pt")
     resumed = cifar.fit(run, checkpoint=tmp_path / "run.pt")
@@ -171,15 +164,7 @@ def test_a_checkpoint_does_not_go_on_in_another_precision(tmp_path, monkeypatch)
 
 def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
     run = CifarRun(**SHORT | {"epochs": 2})
-    score, epochs = cifar.scores, []
-
-    def killed(*arguments):
-        epochs.append(None)
-        if len(epochs) == 2:
-            raise KeyboardInterrupt
-        return score(*arguments)
-
-    monkeypatch.setattr(cifar, "scores", killed)
+    epochs = killed_in_the_second_epoch(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         sweep.compute([run], engine="inline")
     assert paths.checkpoint(run.key).exists()
@@ -357,11 +342,11 @@ def test_dist_pu_warms_up_for_half_of_the_epochs():
 
 
 @pytest.mark.parametrize("seen", [False, True])
-def test_a_broken_cache_is_not_trained_on(folders, seen):
+def test_a_broken_cache_is_not_trained_on(cache, seen):
     run = CifarRun(**SHORT)
     if seen:
         data.cifar(400)
-    labels = folders / "cifar100" / "train_labels.npy"
+    labels = cache / "cifar100" / "train_labels.npy"
     np.save(labels, np.load(labels)[:-1])
     with pytest.raises((sweep.SweepError, data.DataError), match="cifar100 is broken"):
         sweep.compute([run], engine="inline")

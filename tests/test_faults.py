@@ -27,7 +27,6 @@ from nbkit import (
     cli,
     data,
     doctor,
-    experiments,
     losses,
     models,
     notebooks,
@@ -278,10 +277,10 @@ def test_a_frame_of_nothing_is_refused(tmp_path):
 # ---- checkpoints
 
 
-def fit(checkpoint: Path, epochs: int = 1) -> train.History:
+def fit(checkpoint: Path, epochs: int = 1, seed: int = 0) -> train.History:
     inputs, targets = torch.zeros(4, 2), torch.tensor([[0, 1, 0, 1]])
     return train.fit(
-        models.MLP((2, 2), [0]),
+        models.MLP((2, 2), [seed]),
         inputs,
         targets,
         losses.create("gce"),
@@ -321,6 +320,32 @@ def test_a_checkpoint_goes_on(tmp_path):
     fit(tmp_path / "run.pt")
     assert len(fit(tmp_path / "run.pt", 3).losses) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_a_checkpoint_of_another_seed_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "run.pt"
+    fit(path)
+    before = path.read_bytes()
+    with pytest.raises(train.TrainingError, match=r"run.pt belongs to other seeds; delete it"):
+        fit(path, 2, seed=1)
+    assert path.read_bytes() == before
+
+
+def test_a_checkpoint_half_written_leaves_the_one_before_to_go_on_from(tmp_path, monkeypatch):
+    path, save = tmp_path / "run.pt", torch.save
+    fit(path)
+
+    def half(state, file):
+        save(state, file)
+        os.truncate(file, os.path.getsize(file) // 2)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", half)
+        with pytest.raises(train.TrainingError, match="No space left on device"):
+            fit(path, 2)
+    assert len(fit(path, 2).losses) == 2
+    assert [left.name for left in tmp_path.iterdir()] == ["run.pt"]
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
@@ -516,11 +541,9 @@ def test_a_list_refuses_what_a_sweep_refuses(sandbox, capsys, words):
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(fake_experiment):
     """A Dask scheduler in this process, without workers, and an experiment for it."""
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(experiments, "NAMES", (*experiments.NAMES, "fake"))
-    monkeypatch.setitem(sys.modules, "nbkit.experiments.fake", sweep_fake)
     made = distributed.LocalCluster(
         n_workers=0, processes=False, dashboard_address=None, threads_per_worker=1, protocol="tcp"
     )
@@ -536,6 +559,7 @@ def test_a_cluster_without_workers_is_told(cluster, tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.usefixtures("fake_experiment")
 def test_a_scheduler_that_dies_ends_the_sweep_with_one_error(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
 
@@ -560,8 +584,6 @@ def test_a_scheduler_that_dies_ends_the_sweep_with_one_error(tmp_path, monkeypat
 
     monkeypatch.setattr("dask.distributed.Client", Client)
     monkeypatch.setattr("dask.distributed.as_completed", iter)
-    monkeypatch.setitem(sys.modules, "nbkit.experiments.fake", sweep_fake)
-    monkeypatch.setattr(experiments, "NAMES", (*experiments.NAMES, "fake"))
     store = runs.Store(tmp_path)
     with pytest.raises(sweep.SweepError, match="is gone; run the same command again to go on"):
         sweep.compute([FakeRun()], store=store, engine="tcp://127.0.0.1:1", show=print)

@@ -1,7 +1,9 @@
 """The notebooks: as committed, executed, compared by nbval, with parameters, and when they fail."""
 
 import ast
+import contextlib
 import functools
+import io
 import itertools
 import json
 import math
@@ -1247,44 +1249,49 @@ CHECKS = {
 }
 
 
-def verdicts(capsys, check, answers) -> list[str]:
-    said = []
-    for answer in answers:
+def verdict(check, answer) -> str:
+    """What a check prints for an answer."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
         check(answer)
-        said.append(capsys.readouterr().out)
-    return said
+    return said.getvalue()
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_a_check_accepts_the_right_answer(name, capsys):
-    check, right, _, _ = CHECKS[name]
-    assert verdicts(capsys, check, [right]) == ["Right.\n"]
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_a_check_tells_what_is_wrong_in_one_line(name, capsys):
+@functools.cache
+def corrections(name: str) -> list[str]:
+    """What a check prints for each of its wrong answers."""
     check, _, wrong, _ = CHECKS[name]
-    for said in verdicts(capsys, check, wrong):
+    return [verdict(check, answer) for answer in wrong]
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_accepts_the_right_answer(name):
+    check, right, _, _ = CHECKS[name]
+    assert verdict(check, right) == "Right.\n"
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_check_tells_what_is_wrong_in_one_line(name):
+    for said in corrections(name):
         assert re.fullmatch(r"Not yet: .+\n", said)
 
 
 @pytest.mark.parametrize("name", CHECKS)
-def test_a_check_keeps_the_answer_to_itself(name, capsys):
-    check, right, wrong, secret = CHECKS[name]
+def test_a_check_keeps_the_answer_to_itself(name):
+    _, right, _, secret = CHECKS[name]
     secret = (*secret, *([f" {right} ", f"{right};"] if isinstance(right, str) else []))
-    for said in verdicts(capsys, check, wrong):
+    for said in corrections(name):
         assert [text for text in secret if text in said] == []
 
 
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("answer", [None, ...], ids=["none", "ellipsis"])
-def test_a_check_of_no_answer_prints_the_hint(name, answer, capsys):
-    assert verdicts(capsys, CHECKS[name][0], [answer]) == [answers.TODO + "\n"]
+def test_a_check_of_no_answer_prints_the_hint(name, answer):
+    assert verdict(CHECKS[name][0], answer) == answers.TODO + "\n"
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS if callable(CHECKS[name][1])])
-def test_a_check_of_an_empty_function_prints_the_hint(name, capsys):
-    assert verdicts(capsys, CHECKS[name][0], [lambda *args: None]) == [answers.TODO + "\n"]
+def test_a_check_of_an_empty_function_prints_the_hint(name):
+    assert verdict(CHECKS[name][0], lambda *args: None) == answers.TODO + "\n"
 
 
 def fails(*args):
@@ -1296,14 +1303,13 @@ NONSENSE = {"nan": np.nan, "infinity": np.inf, "text": "a", "list": [0.1, 0.2], 
 
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("value", NONSENSE.values(), ids=NONSENSE)
-def test_nonsense_is_neither_right_nor_a_traceback(name, value, capsys):
+def test_nonsense_is_neither_right_nor_a_traceback(name, value):
     check, right, _, _ = CHECKS[name]
     answer = (lambda *args: value) if callable(right) else value
-    for said in verdicts(capsys, check, [answer]):
-        assert re.fullmatch(r"Not yet: .+\n", said)
+    assert re.fullmatch(r"Not yet: .+\n", verdict(check, answer))
 
 
 @pytest.mark.parametrize("name", [name for name in CHECKS if callable(CHECKS[name][1])])
-def test_what_an_answer_raises_is_told_in_one_line(name, capsys):
-    said = verdicts(capsys, CHECKS[name][0], [fails])
-    assert said == ["Not yet: IndexError: of the answer, in two lines\n"]
+def test_what_an_answer_raises_is_told_in_one_line(name):
+    said = verdict(CHECKS[name][0], fails)
+    assert said == "Not yet: IndexError: of the answer, in two lines\n"

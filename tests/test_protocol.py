@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import handed
 
 from nbkit import data, losses, metrics, rng, sweep, train
 from nbkit.checks import VOID
@@ -56,6 +57,27 @@ def test_moons_keep_the_share_asked_for(kept):
     assert (trained.observed.numpy()[true == 1] == 1).mean() == pytest.approx(kept, abs=0.05)
 
 
+@pytest.mark.parametrize("kept", [0.2, 0.8])
+def test_the_points_of_a_threshold_keep_the_share_asked_for(monkeypatch, kept):
+    run = ThresholdRun(kept=kept, prior=0.3)
+    told = handed(monkeypatch, lambda: thresholds.compute([run], "cpu"))
+    drawn = data.gaussians(
+        run.examples, prior=0.3, distance=thresholds.DISTANCE, rng=rng.generator(0, "points")
+    )
+    np.testing.assert_array_equal(told["inputs"][0, :, 0], drawn.inputs[:, 0])
+    observed = told["targets"][0].numpy()
+    assert (observed[drawn.labels == 1] == 1).mean() == pytest.approx(kept, abs=0.02)
+    assert not observed[drawn.labels == 0].any()
+
+
+@pytest.mark.parametrize("annotation", segmentation.INCOMPLETE)
+@pytest.mark.parametrize("kept", [0.2, 0.8])
+def test_masks_keep_the_share_of_instances_asked_for(annotation, kept):
+    observed = segmentation.annotate(SegmentationRun(**SCENES, annotation=annotation, kept=kept))
+    positive = observed.data.unit_labels > 0
+    assert (observed.labels[positive] > 0).mean() == pytest.approx(kept, abs=0.05)
+
+
 @pytest.mark.parametrize("kept", [0.3, 0.8])
 def test_masks_of_p_and_n_leave_out_the_other_images(kept):
     observed = segmentation.annotate(SegmentationRun(**SCENES, annotation="P+N", kept=kept))
@@ -80,42 +102,38 @@ def test_rows_of_one_seed_share_labels_and_held_out_examples():
     assert (other.held_out != kinds["P+U"][0].held_out).any()
 
 
-def test_rows_of_masks_of_one_seed_share_the_missing_instances():
-    rows = [row for row in segmentation.ROWS.values() if row.annotation == "P+U"]
-    first, *others = (
-        segmentation.annotate(SegmentationRun(**SCENES, **vars(row), seed=2)) for row in rows
-    )
-    for one in others:
-        np.testing.assert_array_equal(one.masks, first.masks)
-        np.testing.assert_array_equal(one.held_out, first.held_out)
+def test_rows_of_masks_of_one_seed_share_labels_and_held_out_images():
+    kinds = {}
+    for row in segmentation.ROWS.values():
+        annotated = segmentation.annotate(SegmentationRun(**SCENES, **vars(row), seed=2))
+        kinds.setdefault(row.annotation, []).append(annotated)
+    first = kinds["P+U"][0]
+    assert len(kinds["P+U"]) > 10
+    for annotated in kinds.values():
+        for one in annotated:
+            np.testing.assert_array_equal(one.masks, annotated[0].masks)
+            np.testing.assert_array_equal(one.held_out, first.held_out)
+    np.testing.assert_array_equal(kinds["P"][0].labels, first.labels)
+    other = segmentation.annotate(SegmentationRun(**SCENES, seed=3))
+    assert (other.labels != first.labels).any()
+    assert (other.held_out != first.held_out).any()
 
 
 # ---- what is handed to the training
 
 
 def test_digits_train_on_no_held_out_label_and_by_the_ratio_of_each_run(monkeypatch):
-    seen = {}
-
-    class EnoughError(Exception):
-        pass
-
-    def fit(model, inputs, targets, loss, *, weight_ratio, **_):
-        seen.update(targets=targets.numpy(), ratio=weight_ratio.tolist())
-        raise EnoughError
-
-    monkeypatch.setattr(train, "fit", fit)
     stack = [
         ClassificationRun(loss="weighted", weight_ratio=r, seed=s) for s, r in ((0, 0.5), (1, 2))
     ]
-    with pytest.raises(EnoughError):
-        classification.fit(stack)
+    told = handed(monkeypatch, lambda: classification.fit(stack))
     true = data.digits().train_labels
-    for run, targets in zip(stack, seen["targets"], strict=True):
+    for run, targets in zip(stack, told["targets"].numpy(), strict=True):
         annotated = classification.annotate(run, true)
         assert (targets[annotated.held_out] == VOID).all()
         left = ~annotated.held_out
         np.testing.assert_array_equal(targets[left], annotated.observed[left])
-    assert seen["ratio"] == [0.5, 2.0]
+    assert told["weight_ratio"].tolist() == [0.5, 2.0]
 
 
 def test_moons_are_scored_on_their_test_points():
@@ -128,7 +146,49 @@ def test_moons_are_scored_on_their_test_points():
     assert result["metrics"]["last"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
 
 
+def differing(kind, base, **changes):
+    """A run, and runs that differ from it in one parameter each."""
+    return [kind(**base), *(kind(**base | {name: value}) for name, value in changes.items())]
+
+
 STACKS = {
+    "one by one, moons": differing(
+        MoonsRun,
+        {"loss": "forward", "kept": 0.5, "epochs": 20, "learning_rate": 0.02},
+        loss="exponential",
+        kept=0.2,
+        weight_ratio=0.3,
+        fade_in=True,
+        noise=0.4,
+        epochs=9,
+        learning_rate=0.2,
+        seed=1,
+    ),
+    "one by one, digits": differing(
+        ClassificationRun,
+        {"loss": "forward", "epochs": 2},
+        loss="exponential",
+        annotation="P+N",
+        kept=0.2,
+        weight_ratio=0.3,
+        fade_in=True,
+        dropout=0.5,
+        epochs=3,
+        batch_size=64,
+        learning_rate=0.05,
+        seed=1,
+    ),
+    "one by one, thresholds": differing(
+        ThresholdRun,
+        {"loss": "nnpu", "examples": 500, "epochs": 20},
+        loss="exponential",
+        kept=0.2,
+        prior=0.2,
+        assumed_prior=0.2,
+        epochs=2,
+        examples=200,
+        seed=1,
+    ),
     "moons": [
         MoonsRun(**{"epochs": 2, "seed": seed, **more})
         for seed in (0, 1)
@@ -249,7 +309,7 @@ def test_masks_are_scored_twenty_times_at_most_and_at_the_end():
 
 
 def test_the_best_cut_is_that_of_all_cuts(rng):
-    posterior = np.sort(rng.random(40))
+    posterior = rng.random(40)
     for _ in range(20):
         positive = rng.random(40) < posterior**2
         cut = thresholds.best_cut(posterior, positive)
@@ -305,6 +365,27 @@ def test_missing_instances_are_sorted_by_their_size():
     assert mean["small"] < mean["medium"] < mean["large"]
     assert gone.sum() > 3
     assert areas[gone].min() > 0
+
+
+def test_each_third_of_the_missing_instances_has_those_of_its_size():
+    areas = np.array([50, 10, 60, 20, 40, 30, 1, 99])
+    units = np.array([1, 2, 1, 2, 1, 1, 1, 0])
+
+    def masks(labels):
+        return labels.repeat(pixels.PROXY_STEP)[None, None]  # an image whose units stand in a row
+
+    given = SimpleNamespace(unit_labels=units, areas=lambda: areas, masks=masks)
+    observed = pixels.Observed(given, np.eye(8, dtype=int)[6], None, masks(units), None, 3)
+    groups = segmentation._missing(SegmentationRun(**SCENES, target="categories"), observed)
+    found = {name: np.flatnonzero(hit).tolist() for name, (hit, _) in groups.items()}
+    assert found == {
+        "found": [0, 1, 2, 3, 4, 5],
+        "found_small": [1, 3],
+        "found_medium": [4, 5],
+        "found_large": [0, 2],
+    }
+    for hit, either in groups.values():
+        assert np.flatnonzero(either & ~hit).tolist() == [7]
 
 
 def test_the_proxy_of_masks_sees_observed_labels_alone(monkeypatch):

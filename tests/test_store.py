@@ -8,7 +8,6 @@ import json
 import math
 import os
 import resource
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +16,11 @@ import pytest
 import sweep_fake
 from sweep_fake import FakeRun
 
-from nbkit import experiments, runs, sweep
+from nbkit import runs, sweep
+
+pytestmark = pytest.mark.usefixtures("fake_experiment")
 
 WAY_OUT = "NBKIT_RESULTS"
-
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    """Offer the fake experiment to this process for the time of a test."""
-    monkeypatch.setattr(experiments, "NAMES", (*experiments.NAMES, "fake"))
-    monkeypatch.setitem(sys.modules, "nbkit.experiments.fake", sweep_fake)
-
-
-@pytest.fixture
-def store(tmp_path) -> runs.Store:
-    return runs.Store(tmp_path / "results")
 
 
 def compute(wanted, store) -> sweep.Report:

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import re
 import signal
-import sys
 import time
 import tracemalloc
 
@@ -17,27 +16,18 @@ import sweep_kills
 import torch
 from sweep_fake import FakeRun
 
-from nbkit import experiments, losses, runs, sweep, train
+from nbkit import losses, runs, sweep, train
 from nbkit.experiments import moons
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.moons import MoonsRun
 
-pytestmark = pytest.mark.xdist_group("sweep")  # one warm process and one killed sweep for all
+pytestmark = [
+    pytest.mark.xdist_group("sweep"),  # one warm process and one killed sweep for all
+    pytest.mark.usefixtures("fake_experiment"),
+]
 
 KILLS = 25
 DIED = "worker process died"
-
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    """Offer the fake experiment to this process for the time of a test."""
-    monkeypatch.setattr(experiments, "NAMES", (*experiments.NAMES, "fake"))
-    monkeypatch.setitem(sys.modules, "nbkit.experiments.fake", sweep_fake)
-
-
-@pytest.fixture
-def store(tmp_path) -> runs.Store:
-    return runs.Store(tmp_path / "results")
 
 
 @pytest.fixture

@@ -69,8 +69,6 @@ def _lines(
     each: str | None,
     levels: Mapping[str, float],
 ) -> None:
-    for style, (name, level) in zip(("--", ":", "-."), levels.items(), strict=False):
-        axis.axhline(level, label=name, color="#777777", linewidth=1.3, linestyle=style)
     for i, (name, part) in enumerate(frame.groupby(by, sort=False)):
         if each is not None:
             runs = part.pivot(index=x, columns=each, values=y).dropna(how="all")
@@ -83,6 +81,8 @@ def _lines(
         )
         low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
         axis.fill_between(stats.index, low, high, color=line.get_color(), alpha=0.12)
+    for style, (name, level) in zip(("--", ":", "-."), levels.items(), strict=False):
+        axis.axhline(level, label=name, color="#777777", linewidth=1.3, linestyle=style)
     if frame[y].isna().all():
         axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
 

@@ -612,6 +612,8 @@ if {"Complete", "CrossEntropy"} <= set(scored.index):
 # that know the rate) stand within a few points of each other, and win back more than half of what
 # the missing labels cost. What they share is a decision near Bayes'. The draft's own loss is among
 # them without weights or at its Bayes ratio, and not with the balanced weights of its Table 2.
+# (Rows with two seeds are hardly ever told apart after a correction for two dozen comparisons,
+# however far they lie: the list says what these seeds can tell, not what is equal.)
 
 # %% [markdown] tags=["exercises"]
 # ## Exercises
