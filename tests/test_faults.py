@@ -334,6 +334,7 @@ def test_a_checkpoint_of_another_seed_is_refused_and_left_as_it_is(tmp_path):
 def test_a_checkpoint_half_written_leaves_the_one_before_to_go_on_from(tmp_path, monkeypatch):
     path, save = tmp_path / "run.pt", torch.save
     fit(path)
+    before = path.read_bytes()
 
     def half(state, file):
         save(state, file)
@@ -344,6 +345,7 @@ def test_a_checkpoint_half_written_leaves_the_one_before_to_go_on_from(tmp_path,
         patch.setattr(torch, "save", half)
         with pytest.raises(train.TrainingError, match="No space left on device"):
             fit(path, 2)
+    assert path.read_bytes() == before
     assert len(fit(path, 2).losses) == 2
     assert [left.name for left in tmp_path.iterdir()] == ["run.pt"]
 

@@ -73,7 +73,8 @@ def test_the_points_of_a_threshold_keep_the_share_asked_for(monkeypatch, kept):
 @pytest.mark.parametrize("annotation", segmentation.INCOMPLETE)
 @pytest.mark.parametrize("kept", [0.2, 0.8])
 def test_masks_keep_the_share_of_instances_asked_for(annotation, kept):
-    observed = segmentation.annotate(SegmentationRun(**SCENES, annotation=annotation, kept=kept))
+    run = SegmentationRun(**SCENES | {"images": 120}, annotation=annotation, kept=kept)
+    observed = segmentation.annotate(run)
     positive = observed.data.unit_labels > 0
     assert (observed.labels[positive] > 0).mean() == pytest.approx(kept, abs=0.05)
 
@@ -197,6 +198,7 @@ STACKS = {
             {"loss": "forward", "kept": 0.8},
             {"loss": "weighted", "weight_ratio": 0.4},
             {"loss": "weighted", "weight_ratio": 2.0},
+            {"loss": "exponential", "weight_ratio": 2.0},
         )
     ],
     "digits": [
@@ -368,24 +370,25 @@ def test_missing_instances_are_sorted_by_their_size():
 
 
 def test_each_third_of_the_missing_instances_has_those_of_its_size():
-    areas = np.array([50, 10, 60, 20, 40, 30, 1, 99])
-    units = np.array([1, 2, 1, 2, 1, 1, 1, 0])
+    areas = np.array([50, 10, 95, 20, 40, 30, 70, 60, 80, 90, 85, 75, 5, 6, 7, 8, 9, 99])
+    units = np.array([1, 2, 1, 2, 1, 1, 1, 2, 2, 1, 2, 1, 2, 1, 1, 2, 1, 0])
+    observed = units * (areas < 10)  # the smallest have their label, and the last is no instance
 
     def masks(labels):
         return labels.repeat(pixels.PROXY_STEP)[None, None]  # an image whose units stand in a row
 
     given = SimpleNamespace(unit_labels=units, areas=lambda: areas, masks=masks)
-    observed = pixels.Observed(given, np.eye(8, dtype=int)[6], None, masks(units), None, 3)
-    groups = segmentation._missing(SegmentationRun(**SCENES, target="categories"), observed)
-    found = {name: np.flatnonzero(hit).tolist() for name, (hit, _) in groups.items()}
+    told = pixels.Observed(given, observed, masks(observed), masks(units), None, 3)
+    groups = segmentation._missing(SegmentationRun(**SCENES, target="categories"), told)
+    found = {name: np.sort(areas[hit.ravel()]).tolist() for name, (hit, _) in groups.items()}
     assert found == {
-        "found": [0, 1, 2, 3, 4, 5],
-        "found_small": [1, 3],
-        "found_medium": [4, 5],
-        "found_large": [0, 2],
+        "found": [10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 95],
+        "found_small": [10, 20, 30, 40],
+        "found_medium": [50, 60, 70, 75],
+        "found_large": [80, 85, 90, 95],
     }
     for hit, either in groups.values():
-        assert np.flatnonzero(either & ~hit).tolist() == [7]
+        assert areas[(either & ~hit).ravel()].tolist() == [99]
 
 
 def test_the_proxy_of_masks_sees_observed_labels_alone(monkeypatch):
