@@ -22,7 +22,6 @@ from typing import ClassVar
 import pandas as pd
 
 from nbkit import checks, paths
-from nbkit.presets import sizes as sizes  # of the notebooks and experiments
 
 EXPERIMENTS = ("thresholds", "moons", "classification", "cifar", "segmentation", "transfer")
 

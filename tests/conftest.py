@@ -60,7 +60,7 @@ def store(tmp_path) -> runs.Store:
 @pytest.fixture
 def fake_experiment(monkeypatch):
     """Offer the fake experiment to this process for the time of a test."""
-    monkeypatch.setattr(experiments, "NAMES", (*experiments.NAMES, "fake"))
+    monkeypatch.setattr(experiments, "EXPERIMENTS", (*experiments.EXPERIMENTS, "fake"))
     monkeypatch.setitem(sys.modules, "nbkit.experiments.fake", sweep_fake)
 
 

@@ -98,8 +98,8 @@ def computed(folder: Path) -> list[int]:
 def offer() -> None:
     """Make this module an experiment of nbkit; done by hand only in worker processes."""
     sys.modules["nbkit.experiments.fake"] = sys.modules[__name__]
-    if "fake" not in experiments.NAMES:
-        experiments.NAMES = (*experiments.NAMES, "fake")
+    if "fake" not in experiments.EXPERIMENTS:
+        experiments.EXPERIMENTS = (*experiments.EXPERIMENTS, "fake")
 
 
 def warm() -> multiprocessing.context.BaseContext:

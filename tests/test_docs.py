@@ -8,6 +8,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -70,6 +71,62 @@ def test_readme_tables_are_the_exported_ones():
     named = set(re.findall(r"<!-- table: (\w+) -->", README))
     assert named > {"table2_cifar_finished", "table3_pets3", "hypothesis", "moons_sweep"}
     assert tables.fill(README) == README
+
+
+CIFAR, PETS = "extended_cifar", "table3_pets3"
+PROSE = [  # where, the words, and the cell of each number in them: table, row, column, digits
+    (
+        "notebooks/src/04_pu_tables.py",
+        "level with CrossEntropy ({} and {})",
+        [(CIFAR, "Exponential", "accuracy", 3), (CIFAR, "CrossEntropy", "accuracy", 3)],
+    ),
+    (
+        "notebooks/src/04_pu_tables.py",
+        "BootstrapHard and Weighted ({} and {})",
+        [(CIFAR, "BootstrapHard", "accuracy", 3), (CIFAR, "Weighted", "accuracy", 3)],
+    ),
+    (
+        "notebooks/src/04_pu_tables.py",
+        "finds {} of the positives, but only {} of what it calls positive is",
+        [(CIFAR, "Exponential", f"detection_{kind}", 2) for kind in ("recall", "precision")],
+    ),
+    (
+        "notebooks/src/00_overview.py",
+        "({} with complete masks, {} without)",
+        [(PETS, row, "mean_iu", 2) for row in ("Complete", "CrossEntropy")],
+    ),
+    (
+        "notebooks/src/00_overview.py",
+        "class weights win most of it back ({})",
+        [(PETS, "Weighted", "mean_iu", 2)],
+    ),
+    (
+        "notebooks/src/06_transfer.py",
+        "({} at 90 %, against {}); misclassified ones cost less and level off at {}",
+        [
+            ("rates_scenes", "missing", "0.9", 3),
+            ("missing_scenes", "FromScratch", "mean", 3),
+            ("rates_scenes", "misclassified", "0.9", 3),
+        ],
+    ),
+    ("README.md", "do harm ({})", [("table1_differences_msrc", "ImageLabels", "difference", 3)]),
+    (
+        "README.md",
+        "{} is background everywhere, {} foreground everywhere",
+        [("several_cases", row, "several", 3) for row in ("nnPU, fade-in", "Exponential")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("where", "words", "cells"), PROSE)
+def test_a_number_in_prose_stands_in_its_table(where, words, cells):
+    found = []
+    for name, row, column, digits in cells:
+        table = pd.read_csv(ROOT / "figures" / f"{name}.csv", index_col=0, dtype=str)
+        number = float(re.match(r"[+-]?[\d.]+", table.loc[row, column])[0])
+        found.append(f"{number:.{digits}f}".replace("0.", ".", 1))
+    text = " ".join(re.sub(r"^# ", "", (ROOT / where).read_text(), flags=re.M).split())
+    assert words.format(*found) in text
 
 
 def test_environment_installs_exactly_the_lock():

@@ -351,24 +351,6 @@ def test_a_network_decides_where_the_closed_form_says():
 # ---- what is found again
 
 
-def test_missing_instances_are_sorted_by_their_size():
-    run = SegmentationRun(**SCENES)
-    observed = segmentation.annotate(run)
-    gone = (observed.labels == 0) & (observed.data.unit_labels > 0)
-    areas = observed.data.areas()
-    groups = segmentation._missing(run, observed)
-    mean = {}
-    for size in segmentation.SIZES:
-        hit, either = groups[f"found_{size}"]
-        assert (hit <= either).all()
-        mean[size] = hit.sum()
-    whole, _ = groups["found"]
-    assert sum(mean.values()) == whole.sum()
-    assert mean["small"] < mean["medium"] < mean["large"]
-    assert gone.sum() > 3
-    assert areas[gone].min() > 0
-
-
 def test_each_third_of_the_missing_instances_has_those_of_its_size():
     areas = np.array([50, 10, 95, 20, 40, 30, 70, 60, 80, 90, 85, 75, 5, 6, 7, 8, 9, 99])
     units = np.array([1, 2, 1, 2, 1, 1, 1, 2, 2, 1, 2, 1, 2, 1, 1, 2, 1, 0])

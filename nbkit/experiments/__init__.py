@@ -10,12 +10,11 @@ from types import ModuleType
 from nbkit import checks
 from nbkit.runs import EXPERIMENTS, Run
 
-NAMES = EXPERIMENTS
-
 
 def module(name: str) -> ModuleType:
     """Return the module of an experiment by its name."""
-    return importlib.import_module(f"nbkit.experiments.{checks.choice('experiment', name, NAMES)}")
+    checks.choice("experiment", name, EXPERIMENTS)
+    return importlib.import_module(f"nbkit.experiments.{name}")
 
 
 def compute(runs: list[Run], device: str) -> list[dict | Exception]:

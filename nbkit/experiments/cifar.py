@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from nbkit import checks, data, losses, metrics, models, noise, paths, rng, runs, train
+from nbkit import checks, data, losses, metrics, models, noise, paths, presets, rng, train
 from nbkit.checks import VOID
 from nbkit.data.cifar import fingerprint, near_positive
 from nbkit.data.split import Split
@@ -109,13 +109,13 @@ def rows(kept: float = 0.5, epochs: int = CifarRun.epochs) -> dict[str, Row]:
 
 def table(preset: str) -> dict[tuple[str, int], CifarRun]:
     """Return the runs of the draft's seven rows by (row, seed): half of the positives labelled."""
-    seeds = runs.sizes(preset, "cifar")["seeds"]
+    seeds = presets.sizes(preset, "cifar")["seeds"]
     return {(row, seed): _run(preset, row, seed) for seed in range(seeds) for row in DRAFT_ROWS}
 
 
 def figure(preset: str) -> dict[tuple[str, float, int], CifarRun]:
     """Return the runs of Figure 5 by (row, kept, seed); all labels kept: annotated as Complete."""
-    size = runs.sizes(preset, "cifar")
+    size = presets.sizes(preset, "cifar")
     return {
         (row, kept, seed): _run(preset, row, seed, kept)
         for seed in range(size["figure_seeds"])
@@ -126,7 +126,7 @@ def figure(preset: str) -> dict[tuple[str, float, int], CifarRun]:
 
 def extended(preset: str) -> dict[tuple[str, int], CifarRun]:
     """Return the runs of the rows beyond the draft's by (row, seed)."""
-    seeds = runs.sizes(preset, "cifar")["extended_seeds"]
+    seeds = presets.sizes(preset, "cifar")["extended_seeds"]
     more = [row for row in rows() if row not in DRAFT_ROWS]
     return {(row, seed): _run(preset, row, seed) for seed in range(seeds) for row in more}
 
@@ -138,7 +138,7 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
     (Kiryo et al. 2017). The Bayes ratio of n labelled and N unlabelled examples is n / (2 prior N)
     for cross-entropy and twice that for the exponential loss.
     """
-    size = runs.sizes(preset, "cifar")
+    size = presets.sizes(preset, "cifar")
     bayes = round(1000 / (2 * 0.4 * 50_000), 4)
     two_sample = {"annotation": "two-sample", "labelled": 1000}
     nnpu = two_sample | {"loss": "nnpu(setting='two_sample')"}
@@ -173,7 +173,7 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
 
 def dropout(preset: str) -> dict[tuple[float, int], CifarRun]:
     """Return the sweep of the row DropoutReg by (dropout, seed); the table's rates are among it."""
-    size = runs.sizes(preset, "cifar")
+    size = presets.sizes(preset, "cifar")
     return {
         (rate, seed): replace(_run(preset, "CrossEntropy", seed), dropout=rate)
         for seed in range(size["dropout_seeds"])
@@ -209,7 +209,7 @@ def grid(preset: str) -> dict[tuple, CifarRun]:
 
 
 def _run(preset: str, row: str, seed: int, kept: float = 0.5) -> CifarRun:
-    size = runs.sizes(preset, "cifar")
+    size = presets.sizes(preset, "cifar")
     chosen = rows(kept, size["epochs"])[row]
     if kept == 1:
         chosen = replace(chosen, annotation="Complete")

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from nbkit import checks, data, losses, models, noise, rng, runs, train
+from nbkit import checks, data, losses, models, noise, presets, rng, runs, train
 from nbkit.checks import VOID
 from nbkit.data.split import Split
 from nbkit.experiments.scoring import Annotated, Trained, results, scores
@@ -190,7 +190,7 @@ def balance(run: ClassificationRun, rule: str, prior: float) -> ClassificationRu
 
 def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
     """Return the runs of the extended Table 2 by (row, seed): half of the positives labelled."""
-    size = runs.sizes(preset, "classification")
+    size = presets.sizes(preset, "classification")
     return {
         (name, seed): ClassificationRun(
             dataset=size["dataset"],

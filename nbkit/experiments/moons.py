@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from nbkit import checks, data, losses, metrics, models, noise, rng, runs, train
+from nbkit import checks, data, losses, metrics, models, noise, presets, rng, runs, train
 from nbkit.data.split import Split
 
 
@@ -113,7 +113,7 @@ def named(row: str, *, kept: float, seed: int = 0, epoch_share: float = 1.0) -> 
 
 def grid(preset: str) -> dict[tuple[str, float, int], MoonsRun]:
     """Return the runs of the sweep by (row, kept, seed)."""
-    size = runs.sizes(preset, "moons")
+    size = presets.sizes(preset, "moons")
     return {
         (row, kept, seed): named(row, kept=kept, seed=seed, epoch_share=size["epoch_share"])
         for row in PROTOCOL
@@ -124,7 +124,7 @@ def grid(preset: str) -> dict[tuple[str, float, int], MoonsRun]:
 
 def explanations(preset: str) -> dict[str, dict[tuple[str, float, int], MoonsRun]]:
     """Return variants of the sweep that may explain the author's means, each a grid as above."""
-    size = runs.sizes(preset, "moons")
+    size = presets.sizes(preset, "moons")
     shorter = {
         key: named(key[0], kept=key[1], seed=key[2], epoch_share=size["epoch_share"] / 2)
         for key in grid(preset)

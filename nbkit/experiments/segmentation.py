@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from nbkit import checks, fcn, losses, metrics, noise, paths, rng, runs, train
+from nbkit import checks, fcn, losses, metrics, noise, paths, presets, rng, train
 from nbkit.checks import VOID
 from nbkit.data.segmented import Segmented
 from nbkit.experiments import pixels
@@ -117,7 +117,7 @@ DRAFT_ROWS = tuple(ROWS)[:7]
 
 def single(preset: str) -> dict[tuple[str, int], SegmentationRun]:
     """Return the runs of Table 3 by (row, seed): one instance an image, half of them missing."""
-    size = runs.sizes(preset, "segmentation")
+    size = presets.sizes(preset, "segmentation")
     return _case(size, size["single"], ROWS, size["seeds"])
 
 
@@ -128,7 +128,7 @@ def several(preset: str) -> dict[tuple[str, str, int], SegmentationRun]:
     set that the preset names for them; ``hard``: as ``several``, and the small instances and those
     at the border are missing (rows where none is missing are those of ``several``).
     """
-    size = runs.sizes(preset, "segmentation")
+    size = presets.sizes(preset, "segmentation")
     cases = {
         "several": (size["several"], "foreground"),
         "categories": (size["categories"], "categories"),

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from nbkit import checks, data, losses, models, noise, rng, runs, train
+from nbkit import checks, data, losses, models, noise, presets, rng, runs, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ RATIOS = {
 
 def grid(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
     """Return the runs by (loss, kept, weight ratio or assumed prior, seed)."""
-    size = runs.sizes(preset, "thresholds")
+    size = presets.sizes(preset, "thresholds")
     shared = {"examples": size["examples"], "epochs": size["epochs"]}
     found = {}
     for seed in range(size["seeds"]):

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nbkit import fcn, losses, metrics, paths, runs, train
+from nbkit import fcn, losses, metrics, paths, presets, runs, train
 from nbkit.experiments import pixels
 from nbkit.experiments.pretraining import (
     VERBS,
@@ -42,7 +42,7 @@ TABLE = {
 
 def table(preset: str) -> dict[tuple[str, int, int], TransferRun]:
     """Return the runs of Table 1 by (initialisation, fold, seed)."""
-    size = runs.sizes(preset, "transfer")
+    size = presets.sizes(preset, "transfer")
     return {
         (name, fold, seed): _run(size, fold, seed, source)
         for seed in range(size["seeds"])
@@ -57,7 +57,7 @@ def categories(preset: str) -> dict[tuple[str, int, int], TransferRun]:
 
     The number is a text: 1, 2, 4, ..., ``all`` and ``instance``.
     """
-    size = runs.sizes(preset, "transfer")
+    size = presets.sizes(preset, "transfer")
     wanted = {str(n): {"source": "groups", "groups": n} for n in size["groups"]}
     wanted |= {"all": {"source": "complete"}, "instance": {"source": "instance"}}
     return {
@@ -70,7 +70,7 @@ def categories(preset: str) -> dict[tuple[str, int, int], TransferRun]:
 
 def rates(preset: str) -> dict[tuple[str, float, int, int], TransferRun]:
     """Return the runs of the rate curves by (verb, rate, fold, seed)."""
-    size = runs.sizes(preset, "transfer")
+    size = presets.sizes(preset, "transfer")
     return {
         (verb, rate, fold, seed): replace(
             _run(size, fold, seed),
@@ -90,7 +90,7 @@ def layers(preset: str) -> dict[tuple[str, int, bool, int, int], TransferRun]:
 
     After Yosinski et al. 2014; FromScratch with frozen layers is the control of random features.
     """
-    size = runs.sizes(preset, "transfer")
+    size = presets.sizes(preset, "transfer")
     return {
         (name, count, frozen, fold, seed): replace(
             _run(size, fold, seed, TABLE[name]), layers=count, frozen=frozen
@@ -106,7 +106,7 @@ def layers(preset: str) -> dict[tuple[str, int, bool, int, int], TransferRun]:
 
 def worth(preset: str) -> dict[tuple[str, int, int, int], TransferRun]:
     """Return the runs with fewer or more clean images by (initialisation, images, fold, seed)."""
-    size = runs.sizes(preset, "transfer")
+    size = presets.sizes(preset, "transfer")
     return {
         (name, images, fold, seed): replace(
             _run(size, fold, seed, TABLE[name]), target_images=images
@@ -123,7 +123,7 @@ def missing(preset: str) -> dict[tuple[str, int, int], TransferRun]:
 
     The thesis's question: do the features of a PU loss transfer better than cross-entropy's?
     """
-    size = runs.sizes(preset, "transfer")
+    size = presets.sizes(preset, "transfer")
     wanted = {
         "CrossEntropy": {},
         "Weighted": {"loss": "weighted", "balance": "balanced"},

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from nbkit import losses
 from nbkit.figures.style import COLORS, POSITIVE, grid
+from nbkit.losses.thresholds import CORRECTED, SHARE_OF_U
 
 
 def loss_curves(
@@ -81,19 +82,19 @@ def labelling(posterior: np.ndarray, kept: float, thresholds: Mapping[str, float
     return figure
 
 
-FAMILIES = {
-    "cross-entropy and its kin": (
-        "cross_entropy",
-        "gce",
-        "symmetric_ce",
-        "bootstrap_soft",
-        "entropy_min",
-        "bootstrap_hard_as_run",
-    ),
-    "exponential, hard bootstrapping": ("exponential", "bootstrap_hard"),
-    "forward and backward correction": ("forward", "backward"),
-    "PU risks": ("upu", "nnpu", "vpu", "dist_pu"),
-}
+FAMILIES = (
+    "cross-entropy and its kin",
+    "exponential, hard bootstrapping",
+    "forward and backward correction",
+    "PU risks",
+)
+
+
+def _family(loss: str) -> str:
+    """The losses that share a closed form, as ``losses.thresholds`` sorts them."""
+    if loss in CORRECTED:
+        return FAMILIES[2]
+    return {1.0: FAMILIES[0], 0.5: FAMILIES[1]}.get(SHARE_OF_U.get(loss), FAMILIES[3])
 
 
 def measured_thresholds(frame: pd.DataFrame) -> Figure:
@@ -109,8 +110,8 @@ def measured_thresholds(frame: pd.DataFrame) -> Figure:
     axis.plot([0.2, 0.85], [0.2, 0.85], color="#999999", linewidth=1, zorder=0)
     groups = frame.groupby(["loss", "closed_form"], sort=False)["threshold"].agg(["mean", "std"])
     groups = groups.reset_index("closed_form")
-    for i, (family, names) in enumerate(FAMILIES.items()):
-        part = groups[groups.index.isin(names)]
+    for i, family in enumerate(FAMILIES):
+        part = groups[groups.index.map(_family) == family]
         place = part["closed_form"] + 0.008 * (i - (len(FAMILIES) - 1) / 2)
         style = {"markersize": 4.5, "linewidth": 1, "alpha": 0.75}
         axis.errorbar(place, part["mean"], part["std"], fmt="osD^"[i], label=family, **style)

@@ -35,10 +35,10 @@ store = Store()
 # labels are right; in the other columns half of the positives are hidden among the negatives.
 # Colours follow the draft's caption: **red circles** are labelled positive, **blue squares** are
 # not, a black edge marks a hidden positive; the background is red where the network says
-# "positive". (The author's code drew them the other way round.) As in his notebook each column has
-# its own learning rate, from .005 to .05. In the top row the size of a marker
-# is its loss, in the bottom row the derivative of the loss by the logit of its label; both are
-# scaled within each label.
+# "positive". (The author's code drew them the other way round.) In the first column a square is a
+# labelled negative. As in his notebook each column has its own learning rate, from .005 to .05. In
+# the top row the size of a marker is its loss, in the bottom row the derivative of the loss by the
+# logit of its label; both are scaled within each label.
 
 # %%
 panels = [moons.figure3(title) for title in moons.FIGURE3]

@@ -40,7 +40,8 @@ import numpy as np
 
 from nbkit import exercises, explore, figures, sweep, tables
 from nbkit.experiments import classification, single
-from nbkit.runs import Store, sizes
+from nbkit.presets import sizes
+from nbkit.runs import Store
 
 figures.use_style()
 store = Store()

@@ -32,7 +32,8 @@ from IPython.display import display
 from nbkit import data, exercises, figures, losses, statistics, sweep, tables
 from nbkit.data.cifar import NEAR_POSITIVE, present
 from nbkit.experiments import cifar, classification, scoring
-from nbkit.runs import Store, sizes
+from nbkit.presets import sizes
+from nbkit.runs import Store
 
 figures.use_style()
 store = Store()

@@ -35,7 +35,7 @@ from nbkit import data, explore, figures, noise, rng, tables
 from nbkit.annotations import annotate
 from nbkit.checks import VOID
 from nbkit.exercises import label_noise
-from nbkit.runs import sizes
+from nbkit.presets import sizes
 
 figures.use_style()
 images = sizes(preset, "label_noise")["images"]  # of scenes

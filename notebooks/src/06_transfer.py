@@ -41,7 +41,8 @@ from nbkit.data import imagenet, voc
 from nbkit.exercises import transfer as exercises
 from nbkit.experiments import pixels, pretraining, transfer
 from nbkit.experiments.pretraining import TransferRun
-from nbkit.runs import Store, sizes
+from nbkit.presets import sizes
+from nbkit.runs import Store
 
 figures.use_style()
 store = Store()
