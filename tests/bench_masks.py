@@ -1,5 +1,6 @@
 """Segmentation against the loop people write, on scenes written as files; made data and noise."""
 
+import functools
 import multiprocessing
 import os
 import resource
@@ -95,6 +96,18 @@ def written(folder: Path) -> Files:
     return Files(folder, list(scenes.names))
 
 
+@functools.cache
+def loader(folder: Path) -> DataLoader:
+    """Batches of the scenes in a folder, from two workers that stay."""
+    options = {"shuffle": True, "num_workers": 2, "persistent_workers": True}
+    return DataLoader(written(folder), BATCH, **options)
+
+
+def theirs(folder: Path) -> float:
+    """Images a second of the loop people write."""
+    return loop(loader(folder), Plain(21))
+
+
 def ours(seed: int) -> float:
     """Seconds of one epoch in the study's own training loop."""
     scenes = data.scenes(IMAGES, size=SIDE)
@@ -108,21 +121,18 @@ def ours(seed: int) -> float:
 
 def training() -> Iterator[Line]:
     """Images a second of the machine: several runs at once, and the loop with every core."""
-    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    cores, spawn = os.cpu_count() or 1, multiprocessing.get_context("spawn")
     rates: dict[str, list[float]] = {"ours": [], "loop": []}
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(cores, multiprocessing.get_context("spawn")) as pool,
+        ProcessPoolExecutor(1, spawn) as other,
+        ProcessPoolExecutor(cores, spawn) as pool,
     ):
-        options = {"shuffle": True, "num_workers": 2, "persistent_workers": True}
-        loader = DataLoader(written(Path(folder)), batch_size=BATCH, **options)
         for repetition in range(REPETITIONS + 1):  # the first warms up
-            torch.set_num_threads(cores)
-            found = {"loop": loop(loader, Plain(21))}
+            found = {"loop": other.submit(theirs, Path(folder)).result()}
             found["ours"] = sum(IMAGES / seconds for seconds in pool.map(ours, range(cores)))
             for name, rate in found.items() if repetition else ():
                 rates[name].append(rate)
-    torch.set_num_threads(threads)
     yield f"masks: {cores} runs at once, fp32 / loop", ratio(rates["ours"], rates["loop"]), "1.8"
     for name, values in rates.items():
         print(f"    {name:5} {np.median(values):,.1f} images/s of {SIDE} x {SIDE}")
