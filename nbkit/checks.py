@@ -51,11 +51,19 @@ def count(name: str, value: int, *, least: int = 1) -> int:
     return int(value)
 
 
+def flag(name: str, value: bool) -> bool:
+    """Return ``value`` if it is True or False; ValueError otherwise."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def choice(name: str, value: str, allowed: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``allowed``; ValueError that lists them otherwise."""
     allowed = list(allowed)
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+        between = "; " if any("," in str(one) for one in allowed) else ", "
+        raise ValueError(f"{name} must be one of {between.join(allowed)}; got {value!r}")
     return value
 
 

@@ -69,13 +69,13 @@ def _device() -> Line:
         import torch
     except ImportError:
         return False, "device", "unknown without torch"
-    if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        memory = f"{card.total_memory / 2**30:.0f} GiB"
-        return True, "device", f"{card.name}, {memory}, bf16 {torch.cuda.is_bf16_supported()}"
     from nbkit.precision import has_bf16
     from nbkit.sweep import cores
 
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        memory = f"{card.total_memory / 2**30:.0f} GiB"
+        return True, "device", f"{card.name}, {memory}, bf16 {has_bf16('cuda')}"
     flags = torch.backends.cpu.get_cpu_capability()
     precision = "bf16" if has_bf16("cpu") else "fp32 (no bf16 on this chip)"
     return True, "device", f"CPU, {cores()} cores, {flags}, {precision}; no GPU found"

@@ -11,7 +11,7 @@ import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from nbkit import figures
+from nbkit import checks, figures
 from nbkit.data.split import Split
 from nbkit.experiments.single import pictures
 
@@ -20,7 +20,8 @@ PAGE = 16  # images at once
 
 def live(interactive: bool) -> bool:
     """Return whether to show widgets: the notebook's parameter, unless NBKIT_INTERACTIVE says 0."""
-    return interactive and os.environ.get("NBKIT_INTERACTIVE", "1") != "0"
+    allowed = os.environ.get("NBKIT_INTERACTIVE", "1") != "0"
+    return checks.flag("interactive", interactive) and allowed
 
 
 def panel(
@@ -47,6 +48,8 @@ def panel(
     display(draw(**start))
     if live(interactive):
         display(_sliders(draw, controls))
+    else:
+        print("Its controls appear in JupyterLab: make lab, then Run > Run All Cells.")
 
 
 def browser(
@@ -92,7 +95,7 @@ def browser(
         "show": ["mistakes", "hits"],
         "true_class": ["all", *split.classes],
         "least_confidence": (0.0, 1.0, 0.05, 0.0),
-        "page": (0, 20, 1, 0),
+        "page": (0, (len(split.test_labels) - 1) // PAGE, 1, 0),
     }
     panel(draw, interactive=interactive, controls=controls)
 
@@ -132,6 +135,7 @@ def _sliders(draw: Callable[..., Figure], controls: dict) -> object:
 
     def redraw(_: object = None) -> None:
         chosen = {name: control.value for name, control in made.items()}
+        problem.value = "drawing ..."  # a choice may train a network first
         try:
             image.value, problem.value = figures.png(draw(**chosen)), ""
         except Exception as error:  # else the old picture would stand under the new setting

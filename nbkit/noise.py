@@ -52,6 +52,12 @@ def transition_matrix(before: np.ndarray, after: np.ndarray, num_classes: int) -
     -------
     (C, C) float64 array
         Rows sum to one; the row of a class without units is that of the identity.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in length or are empty, for another shape or dtype, a label outside its
+        range, or ``num_classes`` outside 2..255.
     """
     before, after = checks.labels(before, num_classes), checks.labels(after, num_classes)
     if before.shape != after.shape:
@@ -142,6 +148,12 @@ def misclassified(
     num_classes : int
         K + 1, at least 3: one category alone cannot be confused.
     rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        For labels of another shape or dtype, none at all or one outside its range, a rate outside
+        [0, 1], ``num_classes`` outside 3..255, or an ``rng`` that is no NumPy generator.
     """
     checks.classes(num_classes, least=3)
     before, rng = checks.labels(labels, num_classes), checks.generator(rng)
@@ -175,6 +187,13 @@ def misannotated(
     rng : numpy.random.Generator
     candidates : (N,) bool array, optional
         The class-0 units that an annotator may take for a target (distractors); all by default.
+
+    Raises
+    ------
+    ValueError
+        For labels or candidates of another shape or dtype, no label or one outside its range, a
+        rate outside [0, 1], ``num_classes`` outside 2..255, or an ``rng`` that is no NumPy
+        generator.
     """
     before, rng = checks.labels(labels, num_classes), checks.generator(rng)
     rate = checks.fraction("rate", rate)

@@ -30,6 +30,7 @@ from nbkit import paths, tables
 FOLDER = paths.ROOT / "notebooks"
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION\n?", re.M | re.S)
+HERE = "...  # your code here\n"
 MARKERS = re.compile(r"^ *# (BEGIN|END) SOLUTION\n", re.M)
 
 
@@ -181,8 +182,9 @@ def build(source: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode | 
     """Return the notebook of a source and, if it has exercises, its solutions.
 
     In a cell tagged ``exercise``, lines between ``# BEGIN SOLUTION`` and ``# END SOLUTION`` become
-    ``...`` for the reader. The solutions hold the title, the cells tagged ``parameters`` and
-    ``setup``, and everything from the cell tagged ``exercises`` on.
+    ``...`` for the reader, and after an ``answer = None`` nothing. The solutions hold the title,
+    the cells tagged ``parameters`` and ``setup``, and everything from the cell tagged ``exercises``
+    on.
     """
     whole = jupytext.read(source, fmt="py:percent")
     reader, solved = [], []
@@ -194,7 +196,8 @@ def build(source: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode | 
         in_exercises |= "exercises" in tags
         blank, filled = nbformat.from_dict(cell), nbformat.from_dict(cell)
         if "exercise" in tags:
-            blank.source = SOLUTION.sub(r"\1...  # your code here\n", cell.source + "\n").rstrip()
+            blank.source = SOLUTION.sub(rf"\1{HERE}", cell.source + "\n").rstrip()
+            blank.source = blank.source.replace(f"= None\n{HERE}", "= None  # your code here\n")
             filled.source = MARKERS.sub("", cell.source + "\n").rstrip()
         filled.source = filled.source.replace("](solutions/", "](")  # it lies there itself
         reader.append(blank)

@@ -13,6 +13,7 @@ import math
 import os
 import platform
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -137,6 +138,14 @@ class Store:
         self._write(self.path(run), json.dumps(record, allow_nan=False) + "\n")
         _remove(self.error_path(run))
 
+    def check_writable(self) -> None:
+        """Raise StoreError if no result could be written: before hours of training, not after."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()  # permissions alone do not tell
+        except OSError as error:
+            raise _refused("write to", self.root, error) from error
+
     def error_path(self, run: Run) -> Path:
         """Return the file that tells why a run failed, there or not."""
         return self.root / run.experiment / "errors" / f"{run.key}.txt"
@@ -160,7 +169,8 @@ class Store:
         Returns
         -------
         DataFrame
-            Columns ``key``, the parameters, ``criterion``, and the metrics; sorted by parameters.
+            Columns ``key``, ``data`` (fingerprint of the data set), the parameters, ``criterion``,
+            and the metrics; sorted by parameters.
 
         Raises
         ------
@@ -186,7 +196,8 @@ class Store:
                 raise StoreError(f"run {key} has no result in {self.root}; compute it first")
             names |= record["parameters"]
             for criterion, metrics in record["metrics"].items():
-                rows.append({"key": key, **record["parameters"], "criterion": criterion, **metrics})
+                own = {"key": key, "data": record["data"], **record["parameters"]}
+                rows.append(own | {"criterion": criterion, **metrics})
         frame = pd.DataFrame(rows)
         return frame.sort_values([*names], kind="stable", ignore_index=True) if rows else frame
 

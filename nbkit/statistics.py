@@ -82,6 +82,11 @@ def half_width(spread: float, n: int, level: float = LEVEL) -> float:
         How many there are, at least 2.
     level : float
         In (0, 1).
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is no whole number of at least 2, or the level is outside (0, 1).
     """
     checks.count("n", n, least=2)
     checks.fraction("level", level, low_open=True, high_open=True)

@@ -22,6 +22,7 @@ from nbkit.runs import Run, Store, provenance
 
 ENGINES = ("inline", "processes")
 PATIENCE = 60  # seconds for the first worker of a cluster to come
+QUIET = 600  # seconds without a line of progress, if a run ends
 DEVICES = ("auto", "cpu", "cuda")
 
 Outcome = dict | str  # a result, or the traceback of the failure
@@ -92,7 +93,8 @@ def compute(
     ValueError
         For an unknown engine or device, or a number of workers below 1.
     StoreError
-        If a result cannot be written; what was stored before stays.
+        If results cannot be written, before anything is trained; if one cannot, what was stored
+        before stays.
     SweepError
         At the end, if runs failed: names each and the file that holds its traceback. At once, if
         the scheduler of a cluster is gone.
@@ -107,6 +109,7 @@ def compute(
     missing = store.missing(wanted)
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
     if missing:
+        store.check_writable()
         if engine in ENGINES:
             device = pick_device(device)  # on a cluster each worker picks its own
         progress = _Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
@@ -117,8 +120,7 @@ def compute(
                     try:
                         store.save(run, outcome)
                         report.computed += 1
-                        with contextlib.suppress(OSError):  # left behind it does no harm
-                            paths.checkpoint(run.key).unlink(missing_ok=True)
+                        paths.discard(paths.checkpoint(run.key))
                     except ValueError:  # a number that is not finite fails its run alone
                         outcome = traceback.format_exc()
                 if isinstance(outcome, str):
@@ -141,7 +143,13 @@ def check_engine(engine: str) -> str:
 
 
 def pick_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``; ``auto`` takes the GPU if there is one."""
+    """Return ``cpu`` or ``cuda``; ``auto`` takes the GPU if there is one.
+
+    Raises
+    ------
+    ValueError
+        For an unknown device, or ``cuda`` where PyTorch finds no GPU.
+    """
     import torch
 
     checks.choice("device", device, DEVICES)
@@ -308,28 +316,33 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
 
 
 class _Progress:
-    """A line at every tenth of the way: finished, failed, time left."""
+    """A line at the start, every tenth of the way and every ten minutes: finished, failed, left."""
 
     def __init__(self, total: int, show: Callable[[str], None]):
         self.total, self.show = total, show
-        self.done, self.shown, self.start = 0, 0, time.monotonic()
+        self.done, self.start = 0, time.monotonic()
+        self.told = 0, self.start
+        show(f"0/{total} runs")
 
     def advance(self, finished: int, failed: int) -> None:
         self.done += finished
-        tenth = 10 * self.done // self.total
-        if tenth > self.shown:
-            self.shown = tenth
-            left = (time.monotonic() - self.start) * (self.total / self.done - 1)
+        tenth, now = 10 * self.done // self.total, time.monotonic()
+        if tenth > self.told[0] or now - self.told[1] > QUIET:
+            self.told = tenth, now
+            left = (now - self.start) * (self.total / self.done - 1)
             failures = f", {failed} failed" if failed else ""
             self.show(f"{self.done}/{self.total} runs{failures}, {left:.0f} s left")
 
 
 def _failures(report: Report) -> str:
     lines = [f"{len(report.failed)} of {report.total} runs failed; the others are stored"]
+    told = ""
     for run, path in itertools.islice(report.failed.items(), 10):
         reason = path.read_text(encoding="utf-8").strip().splitlines()[-1]
         parameters = ", ".join(f"{name}={value!r}" for name, value in run.parameters.items())
-        lines.append(f"  {run.experiment}({parameters}): {reason} [{path}]")
+        shown = "as above" if reason == told else reason
+        lines.append(f"  {run.experiment}({parameters}): {shown} [{path}]")
+        told = reason
     if len(report.failed) > 10:
         lines.append(f"  and {len(report.failed) - 10} more")
     return "\n".join(lines)

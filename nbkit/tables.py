@@ -1,7 +1,6 @@
 """Tables of the study: mean ± standard deviation over seeds, with n, from tidy frames."""
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,11 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
     -------
     DataFrame
         Indexed by ``by``, columns (metric, mean | std) and (``n``, "").
+
+    Raises
+    ------
+    ValueError
+        If the frame lacks a column of ``by`` or ``metrics``.
     """
     lost = [name for name in (*by, *metrics) if name not in frame]
     if lost:
@@ -168,11 +172,8 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
 
 def wide(values: pd.Series) -> pd.DataFrame:
     """Turn a column with a two-level index into a table: a row a first, a column a second level."""
-    first, second = values.index.names
-    table = values.rename("value").reset_index()
-    rows, columns = table[first].unique(), table[second].unique()
-    table = table.pivot_table(index=first, columns=second, values="value", aggfunc="first")
-    return table.reindex(index=rows, columns=columns)  # a pivot drops what has no value
+    rows, columns = (values.index.get_level_values(level).unique() for level in (0, 1))
+    return values.unstack().reindex(index=rows, columns=columns)  # in their order
 
 
 def published(name: str) -> pd.DataFrame:
@@ -198,9 +199,10 @@ def fill(text: str) -> str:
 
 def save(table: pd.DataFrame, name: str) -> Path | None:
     """Export a table as ``<name>.csv`` if the runner asked for exports (``NBKIT_FIGURES``)."""
-    if "NBKIT_FIGURES" not in os.environ:
+    folder = paths.exports()
+    if folder is None:
         return None
-    path = paths.figures() / f"{name}.csv"
+    path = folder / f"{name}.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path)
     return path

@@ -46,6 +46,13 @@ class History:
     losses: list[Tensor] = field(default_factory=list)
     diverged: dict[int, int] = field(default_factory=dict)
 
+    def failure(self, network: int, loss: Loss) -> TrainingError | None:
+        """Return why a network has no result, or None."""
+        if network not in self.diverged:
+            return None
+        where = f"{type(loss.bare).__name__} is not finite in epoch {self.diverged[network]}"
+        return TrainingError(f"the loss {where}; try a lower learning rate")
+
 
 @one_thread()
 def fit(
@@ -299,10 +306,4 @@ def _note_divergence(history: History, epoch: int, loss: Loss) -> None:
     for network in (~torch.isfinite(history.losses[-1])).nonzero().flatten().tolist():
         history.diverged.setdefault(network, epoch + 1)
     if len(history.diverged) == len(history.losses[-1]):
-        raise TrainingError(divergence(epoch + 1, loss))
-
-
-def divergence(epoch: int, loss: Loss) -> str:
-    """Return the message for a network whose loss stopped being finite."""
-    name = type(loss.bare).__name__
-    return f"the loss {name} is not finite in epoch {epoch}; try a lower learning rate"
+        raise history.failure(0, loss)

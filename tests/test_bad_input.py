@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from nbkit import data, losses, metrics, models, noise, optim, statistics, train
+from nbkit.experiments.classification import ClassificationRun
+from nbkit.experiments.pretraining import TransferRun
 
 RNG = np.random.default_rng(0)
 Y = np.array([0, 1, 2, 1, 0, 255])
@@ -328,6 +330,22 @@ BAD = {
     ),
     "integer inputs": (lambda: fit(inputs=torch.zeros(4, 2).long()), r"floats .*got torch.int64"),
     "NaN inputs": (lambda: fit(inputs=torch.full((4, 2), NAN)), r"inputs .*not finite"),
+    "text for a flag": (
+        lambda: losses.create("nnpu", prior=0.5, imbalanced="False"),
+        r"imbalanced must be True or False, got 'False'",
+    ),
+    "class weights of a risk": (
+        lambda: ClassificationRun(loss="nnpu", weight_ratio=0.2),
+        r"nnpu has a prior and takes no class weights: weight_ratio must be 1, got 0.2",
+    ),
+    "prior per image of digits": (
+        lambda: ClassificationRun(loss="nnpu(per_image=True)"),
+        r"only masks have a prior per image",
+    ),
+    "prior per image of a pre-training": (
+        lambda: TransferRun(images=60, objects=3, loss="nnpu(per_image=True)"),
+        r"a pre-training has no prior per image",
+    ),
     "rate of an unknown schedule": (
         lambda: optim.learning_rate_at("cosine", 0.1, 10),
         r"schedule must be one of constant, one_cycle; got 'cosine'",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nbkit import fcn, losses, metrics, runs, sweep, tables, train
+from nbkit import fcn, losses, metrics, paths, runs, sweep, tables, train
 from nbkit.checks import VOID
 from nbkit.experiments import pixels, pretraining, segmentation, transfer
 from nbkit.experiments.pretraining import TransferRun
@@ -124,6 +124,17 @@ def test_runs_of_one_pre_training_do_it_once(monkeypatch):
     assert results[1]["curves"]["loss"] == alone[0]["curves"]["loss"]
 
 
+def test_a_run_that_is_not_to_be_resumed_leaves_no_checkpoint_and_reads_none():
+    run = TransferRun(**TRANSFER)
+    transfer.compute([run], "cpu")
+    left = paths.checkpoint(run.key)
+    assert left.exists()
+    left.write_bytes(b"no checkpoint")
+    transfer.compute([run], "cpu", resume=False)
+    assert left.read_bytes() == b"no checkpoint"
+    assert [path.name for path in left.parent.iterdir()] == [left.name]
+
+
 @pytest.mark.parametrize("count", [0, 3, 7])
 def test_copied_layers_are_the_source_s_and_frozen_ones_stay(count, monkeypatch):
     run = TransferRun(**TRANSFER, layers=count, frozen=True)
@@ -150,7 +161,7 @@ def test_every_initialisation_gives_a_result(source):
 def test_images_without_a_class_are_not_drawn_in_silence():
     _, target = pretraining.divide(TransferRun(**TRANSFER))
     with pytest.raises(ValueError, match=r"1 target images, seed 0: no training instance of"):
-        pretraining.some(target, 0, 1, "target images")
+        pretraining.draw_images(target, 0, 1, "target images")
 
 
 def test_segmentation_stores_scores_criteria_and_what_it_found_again():

@@ -355,7 +355,7 @@ def test_the_tables_compute_what_is_missing_and_that_alone(
     lacking = {grid["table", "Weighted", 0], grid["extended", "GCE", 0]}
     fake_cifar.write_results(store, set(grid.values()) - lacking)
     before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
-    run("04_pu_tables", tmp_path, {"size": "smoke", "compute": True}, folders(tmp_path))
+    run("04_pu_tables", tmp_path, {"photographs": "smoke", "compute": True}, folders(tmp_path))
     after = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
     assert {path: after[path] for path in before} == before
     assert set(after) - set(before) == {store.path(run) for run in lacking}

@@ -253,7 +253,8 @@ def confusions():
 def test_each_criterion_of_masks_keeps_its_epoch():
     epochs = np.array([2, 4, 6, 8, 10])
     selectors = {name: np.array(series(peak)) for name, peak in PEAKS.items()}
-    found = pixels.by_criterion(epochs, confusions(), selectors)
+    measured = metrics.segmentation(confusions())
+    found = scoring.by_criterion(epochs, measured, selectors, "mean_iu")
     accuracy = [(right + 10) / 20 for right in RIGHT]
     kept = {"last": [4], "last_3": [2, 3, 4], "test": [1]}
     kept |= {name: [peak] for name, peak in PEAKS.items()}
@@ -297,6 +298,20 @@ def test_the_oracle_alone_knows_the_true_labels(rng):
     assert {name for name in first if not torch.equal(first[name], second[name])} == {"oracle"}
     hits = (selection.argmax(-1) == true).mean()
     assert first["oracle"].item() == pytest.approx(hits)
+
+
+def test_a_diverged_network_fails_none_of_its_neighbours(rng):
+    split = data.digits()
+    test, selection = (
+        rng.dirichlet(np.ones(6), (2, size)) for size in (len(split.test_labels), 80)
+    )
+    test[1], selection[1] = np.nan, np.nan
+    true = rng.integers(0, 6, (2, 80))
+    observed = np.where(rng.random((2, 80)) < 0.5, 0, true)
+    both = scoring.scores(split, test, selection, true, observed)
+    alone = scoring.scores(split, test[:1], selection[:1], true[:1], observed[:1])
+    for name, values in alone.items():
+        torch.testing.assert_close(both[name][:1], values)
 
 
 def test_masks_are_scored_twenty_times_at_most_and_at_the_end():

@@ -89,18 +89,9 @@ def test_one_image_has_no_spread(per_image):
     assert low == high
 
 
-@pytest.mark.parametrize("levels", [3, 1000], ids=["ties", "no ties"])
-def test_average_precision_equals_scikit_learn_s(rng, levels):
-    scores = rng.integers(0, levels, (3, 200)) / levels
-    positive = rng.random(200) < 0.2 + 0.3 * scores[0]
-    expected = [reference.average_precision_score(positive, own) for own in scores]
-    np.testing.assert_allclose(metrics.average_precision(scores, positive), expected)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: metrics.average_precision([0.1, 0.2], np.zeros(2, bool)), "needs a positive"),
         (lambda: metrics.segmentation(np.zeros((2, 3))), "counts of shape"),
         (lambda: metrics.image_confusions(np.zeros((2, 4)), np.zeros((2, 4)), 2), r"\(N, H, W\)"),
         (

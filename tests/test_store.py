@@ -179,7 +179,7 @@ def test_result_comes_back_whatever_array_it_was_made_of(store):
 def test_frame_has_a_row_for_each_run_and_criterion(store):
     made = put(store, 0, 1, 2, size=5)
     frame = store.frame(made)
-    assert list(frame) == ["key", *FakeRun().parameters, "criterion", "score"]
+    assert list(frame) == ["key", "data", *FakeRun().parameters, "criterion", "score"]
     assert list(zip(frame.seed, frame.criterion, strict=True)) == [
         (seed, criterion) for seed in range(3) for criterion in ("last", "best")
     ]

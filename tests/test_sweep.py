@@ -1,11 +1,13 @@
 """Sweeps under fire: killed, failing, out of memory, on every engine; and what they cost."""
 
+import errno
 import json
 import logging
 import multiprocessing
 import os
 import re
 import signal
+import tempfile
 import time
 import tracemalloc
 
@@ -147,8 +149,9 @@ def test_loss_that_raises_fails_its_runs_only_and_once_cured_they_alone_run(stor
         assert "Traceback" in text
         assert "ArithmeticError: the loss exploded" in text
         named = ", ".join(f"{name}={value!r}" for name, value in run.parameters.items())
-        assert f"moons({named}): ArithmeticError" in message
+        assert f"moons({named}): " in message
         assert str(store.error_path(run)) in message
+    assert message.count("ArithmeticError: the loss exploded") == 1  # the others: as above
     report = compute(wanted, store)
     assert (report.found, report.computed) == (len(wanted) - len(guilty), len(guilty))
     assert not any(store.error_path(run).exists() for run in wanted)
@@ -423,12 +426,31 @@ def test_memory_does_not_grow_with_the_finished_runs(tmp_path, stored):
 def test_progress_is_a_few_lines_that_end_at_the_total(store, total):
     lines = []
     compute([FakeRun(seed=seed, group=seed) for seed in range(total)], store, show=lines.append)
-    found = [re.fullmatch(rf"(\d+)/{total} runs, \d+ s left", line) for line in lines]
+    assert lines[0] == f"0/{total} runs"
+    found = [re.fullmatch(rf"(\d+)/{total} runs, \d+ s left", line) for line in lines[1:]]
     assert all(found)
     done = [int(line[1]) for line in found]
     assert done == sorted(set(done))
     assert done[-1] == total
     assert len(done) <= min(10, total)
+
+
+def test_a_store_that_cannot_be_written_is_told_before_anything_is_trained(store, monkeypatch):
+    def refuse(**options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    lines = []
+    with pytest.raises(runs.StoreError, match=r"cannot write to .*: Permission .*NBKIT_RESULTS"):
+        compute([FakeRun()], store, show=lines.append)
+    assert lines == []
+
+
+def test_progress_is_told_at_every_run_when_runs_are_long(store, monkeypatch):
+    monkeypatch.setattr(sweep, "QUIET", -1)
+    lines = []
+    compute([FakeRun(seed=seed, group=seed) for seed in range(37)], store, show=lines.append)
+    assert len(lines) == 38
 
 
 def test_progress_counts_failures(store):

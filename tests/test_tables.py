@@ -119,6 +119,18 @@ def test_false_positives_are_those_of_the_first_run_of_a_row_that_names_some(sto
     assert len(found) == 2 * len(first)
 
 
+def test_a_wide_table_refuses_two_values_of_one_cell():
+    index = pd.MultiIndex.from_tuples([("a", 1), ("a", 1)], names=["row", "kept"])
+    with pytest.raises(ValueError, match="duplicate"):
+        tables.wide(pd.Series([1.0, 5.0], index))
+
+
+def test_an_empty_variable_exports_nothing(monkeypatch):
+    monkeypatch.setenv("NBKIT_FIGURES", "")
+    assert tables.save(pd.DataFrame({"a": [1]}), "never") is None
+    assert not (paths.ROOT / "figures" / "never.csv").exists()
+
+
 def test_a_wide_table_keeps_what_has_no_value():
     index = pd.MultiIndex.from_product([["b", "a"], [0.5, 0.1]], names=["row", "kept"])
     table = tables.wide(pd.Series([1.0, np.nan, np.nan, np.nan], index))

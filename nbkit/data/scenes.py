@@ -125,6 +125,12 @@ def scenes(
         ``classes[k]`` names texture and shape of category k = 1..20. The border of an object is
         void, one pixel wide, and so is a remnant too small to be recognised.
 
+    Raises
+    ------
+    ValueError
+        For fewer than 1 image, a size below 32, a negative seed, objects that are not (fewest,
+        most) and at least 1, or a validation share outside [0, 1).
+
     Examples
     --------
     >>> made = scenes(4)

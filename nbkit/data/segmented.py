@@ -126,6 +126,11 @@ class Segmented:
             The new class of each old one, 0..K; what becomes 0 stays a unit, a distractor.
         classes : sequence of str
             The new names, "background" first.
+
+        Raises
+        ------
+        ValueError
+            If the mapping is not one integer an old class, or names a class that ``classes`` lacks.
         """
         table = np.asarray(mapping)
         if table.shape != (len(self.classes),) or table.dtype.kind not in "iu":
@@ -217,10 +222,10 @@ def fold(data: Segmented, index: int, folds: int) -> tuple[Segmented, Segmented]
     left = np.intersect1d(rest, source.unit_labels[~source.unit_validation])
     if not left.size:
         raise ValueError(f"{where}: no training image is left without it; choose more folds")
-    return _only(source, left), trained(_only(target, held), where)
+    return _only(source, left), require_training_instances(_only(target, held), where)
 
 
-def trained(data: Segmented, where: str | None = None) -> Segmented:
+def require_training_instances(data: Segmented, where: str | None = None) -> Segmented:
     """Return ``data``; ValueError that names the classes without a training instance, if any."""
     labels = data.unit_labels[~data.unit_validation]
     counts = np.bincount(labels[labels != VOID], minlength=len(data.classes))

@@ -27,6 +27,11 @@ def moons(seed: int, *, noise: float = 0.2, examples: int = 800) -> Split:
     Split
         Class 1 is positive; inputs are (examples / 2, 2) on either side.
 
+    Raises
+    ------
+    ValueError
+        For a negative seed, a noise that is negative or not finite, or fewer than 8 examples.
+
     Examples
     --------
     >>> moons(0).train_inputs.shape
@@ -82,6 +87,12 @@ def gaussians(
     distance : float
         Between the centres, greater than 0.
     rng : numpy.random.Generator
+
+    Raises
+    ------
+    ValueError
+        For fewer than 1 example, a prior outside (0, 1), a distance that is not positive and
+        finite, or an ``rng`` that is no NumPy generator.
     """
     checks.count("examples", examples)
     prior = checks.fraction("prior", prior, low_open=True, high_open=True)

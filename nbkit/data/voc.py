@@ -15,7 +15,7 @@ from nbkit import checks, paths
 from nbkit.checks import VOID
 from nbkit.data import fetch, layout
 from nbkit.data.fetch import Archive, DataError
-from nbkit.data.segmented import Segmented, trained
+from nbkit.data.segmented import Segmented, require_training_instances
 
 PASCAL = Archive(
     "VOCtrainval_11-May-2012.tar",
@@ -177,7 +177,7 @@ def _load(root: Path, official: str, size: int, content: str) -> Segmented:
         extents=np.array(extents),
     )
     try:
-        return trained(data, str(root / "classes.txt"))
+        return require_training_instances(data, str(root / "classes.txt"))
     except ValueError as error:
         raise DataError(str(error)) from error
 

@@ -160,6 +160,9 @@ def survivors(answer: float | None, p: list[float], level: float = 0.05) -> None
         raise NotYetError(
             "multiplying each by their number is Bonferroni's rule, which is stricter"
         )
+    products = np.sort(p) * np.arange(len(p), 0, -1)
+    if count == (products < level).sum():
+        raise NotYetError("right products; but after the first that fails, no larger p can hold")
     raise NotYetError("sort them; each is multiplied by how many are left, itself included")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-TODO = "Not answered yet: fill in the cell above and run both again."
+TODO = "Not answered yet: put your answer into this cell, and run it again."
 
 
 class NotYetError(Exception):

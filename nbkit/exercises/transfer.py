@@ -53,7 +53,9 @@ def outlines(answer: dict | None) -> None:
     if not isinstance(given(answer), dict):
         raise NotYetError("expected the parameters of a TransferRun, as a dictionary")
     run = tried(TransferRun, **MOMENT | answer)
-    (result,) = tried(transfer.compute, [run], "cpu")
+    if run.source == "random":
+        raise NotYetError("that is RandomCategory, a row of the table; find other labels")
+    (result,) = tried(transfer.compute, [run], "cpu", resume=False)
     if isinstance(result, Exception):
         raise NotYetError(f"{type(result).__name__}: {result}")
     if "transition" not in result:

@@ -12,7 +12,7 @@ from nbkit.runs import EXPERIMENTS, Run
 
 
 def module(name: str) -> ModuleType:
-    """Return the module of an experiment by its name."""
+    """Return the module of an experiment by its name; ValueError for an unknown one."""
     checks.choice("experiment", name, EXPERIMENTS)
     return importlib.import_module(f"nbkit.experiments.{name}")
 

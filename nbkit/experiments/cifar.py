@@ -256,7 +256,7 @@ def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> T
         run = classification.told(run, fit(classification.estimator(run), device, before))
         trained = fit(run, device, checkpoint)
         if before:
-            before.unlink(missing_ok=True)
+            paths.discard(before)
         return trained
     split = load(run)
     chosen, annotated = annotate(run, split.train_labels)

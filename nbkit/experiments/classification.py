@@ -16,6 +16,7 @@ from nbkit.data.split import Split
 from nbkit.experiments.scoring import Annotated, Trained, results, scores
 
 STACK_LIMIT = 50  # networks trained at once
+DATASETS = {"digits": data.digits}
 # forward correction that is not told the share of labels: trained after a network that estimates it
 ESTIMATED = "forward(kept='estimated')"
 
@@ -51,7 +52,7 @@ class ClassificationRun(runs.Run):
 
     experiment: ClassVar[str] = "classification"
     version: ClassVar[int] = 1
-    datasets: ClassVar[tuple[str, ...]] = ("digits",)
+    datasets: ClassVar[tuple[str, ...]] = tuple(DATASETS)
     annotations: ClassVar[tuple[str, ...]] = ("Complete", "P+N", "P+U")
     dataset: str = "digits"
     annotation: str = "P+U"
@@ -70,7 +71,14 @@ class ClassificationRun(runs.Run):
         checks.choice("annotation", self.annotation, self.annotations)
         checks.fraction("kept", self.kept, low_open=True)
         if self.loss != ESTIMATED:
-            losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
+            built = losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
+            if built.per_image:
+                raise ValueError(f"only masks have a prior per image; got loss={self.loss!r}")
+            if not built.separable and self.weight_ratio != 1:
+                raise ValueError(
+                    f"{self.loss} has a prior and takes no class weights: weight_ratio must be 1, "
+                    f"got {self.weight_ratio}"
+                )
         checks.finite("weight_ratio", self.weight_ratio, above=0)
         checks.fraction("dropout", self.dropout, high_open=True)
         checks.count("epochs", self.epochs)
@@ -92,8 +100,7 @@ class ClassificationRun(runs.Run):
 
 def load(dataset: str) -> Split:
     """Return a data set by name."""
-    checks.choice("dataset", dataset, ClassificationRun.datasets)
-    return data.digits()
+    return DATASETS[checks.choice("dataset", dataset, DATASETS)]()
 
 
 @dataclass(frozen=True)

@@ -99,16 +99,19 @@ def named(row: str, *, kept: float, seed: int = 0, epoch_share: float = 1.0) -> 
     """Return a run of the author's protocol; ``row`` is a key of ``PROTOCOL``."""
     checks.choice("row", row, PROTOCOL)
     loss, balance, learning_rate, epochs = PROTOCOL[row]
-    balanced = losses.balanced_ratio(0.5, kept)
-    ratio = 1.0 if balance is None else round(balance * balanced, 4)
     return MoonsRun(
         loss=loss,
         kept=kept,
-        weight_ratio=ratio,
+        weight_ratio=_ratio(balance, kept),
         learning_rate=learning_rate,
         epochs=max(1, round(epoch_share * epochs)),
         seed=seed,
     )
+
+
+def _ratio(balance: float | None, kept: float) -> float:
+    """A share of the balanced weight ratio, or none at all."""
+    return 1.0 if balance is None else round(balance * losses.balanced_ratio(0.5, kept), 4)
 
 
 def grid(preset: str) -> dict[tuple[str, float, int], MoonsRun]:
@@ -180,8 +183,7 @@ FIGURE3 = {
 def figure3(title: str) -> dict:
     """Train the network of one column of Figure 3 and return its panel for ``figures``."""
     kept, loss, balance, learning_rate = FIGURE3[checks.choice("title", title, FIGURE3)]
-    balanced = losses.balanced_ratio(0.5, kept)
-    ratio = 1.0 if balance is None else round(balance * balanced, 4)
+    ratio = _ratio(balance, kept)
     run = MoonsRun(loss=loss, kept=kept, weight_ratio=ratio, learning_rate=learning_rate)
     return panel(run, title)
 
@@ -195,8 +197,8 @@ def panel(run: MoonsRun, title: str) -> dict:
     trained = fit([run])
     inputs = torch.from_numpy(trained.splits[0].train_inputs)
     logits = trained.model(inputs[None])[0].detach().requires_grad_()
-    trained.loss.weight_ratio = run.weight_ratio
-    values = trained.loss.per_example(logits, trained.observed[0])
+    loss = losses.with_balance(trained.loss, run.weight_ratio)
+    values = loss.per_example(logits, trained.observed[0])
     (gradient,) = torch.autograd.grad(values.sum(), logits)
     return {
         "title": title,
@@ -218,9 +220,9 @@ def compute(stack: list[MoonsRun], device: str) -> list[dict | Exception]:
         logits = trained.model(torch.from_numpy(inputs).to(device)).cpu().double().numpy()
     results = []
     for i in range(len(stack)):
-        if i in trained.history.diverged:
-            epoch = trained.history.diverged[i]
-            results.append(train.TrainingError(train.divergence(epoch, trained.loss)))
+        failed = trained.history.failure(i, trained.loss)
+        if failed:
+            results.append(failed)
             continue
         predicted = logits[i].argmax(-1)
         scores = metrics.detection(metrics.confusion_matrix(true[i], predicted, 2))

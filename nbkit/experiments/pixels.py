@@ -253,33 +253,6 @@ def series(history: train.History) -> dict[str, np.ndarray]:
     return {name: np.stack([np.asarray(e[name]) for e in scored]) for name in scored[0]}
 
 
-def by_criterion(
-    epoch: np.ndarray, confusion: np.ndarray, selectors: dict[str, np.ndarray]
-) -> dict[str, dict]:
-    """Return the four measures at the epochs that the selection criteria keep.
-
-    Parameters
-    ----------
-    epoch : (E,) array
-        When the validation images were scored.
-    confusion : (E, C, C) array
-        What came out.
-    selectors : dict of (E,) arrays
-        What a criterion maximises. Besides them there are ``last``, ``last_3`` (the mean of the
-        last three) and ``test``, which peeks at the validation images.
-    """
-    measured = metrics.segmentation(confusion)
-    last = len(confusion) - 1
-    picks = {"last": [last], "last_3": list(range(max(0, last - 2), last + 1))}
-    picks |= {name: [int(values.argmax())] for name, values in selectors.items()}
-    picks["test"] = [int(measured["mean_iu"].argmax())]
-    return {
-        criterion: {name: float(values[chosen].mean()) for name, values in measured.items()}
-        | {"epoch": int(epoch[chosen[-1]])}
-        for criterion, chosen in picks.items()
-    }
-
-
 def frame(
     store: runs.Store,
     grid: Mapping[tuple, PixelRun],

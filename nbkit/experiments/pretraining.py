@@ -2,20 +2,23 @@
 
 import functools
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 
-from nbkit import annotations, checks, fcn, losses, paths, rng
+from nbkit import annotations, checks, fcn, losses, rng
 from nbkit.checks import VOID
-from nbkit.data.segmented import Segmented, fold, trained
+from nbkit.data.segmented import Segmented, fold, require_training_instances
 from nbkit.experiments import pixels
 from nbkit.experiments.pixels import PixelRun
 
 VERBS = ("missing", "misclassified", "misannotated")
 RATED = (*VERBS, "missing_hard")
 UNTRAINED = ("scratch", "imagenet")
+# parameters that a pre-training does not know, and what stands for them in its name
+FINE_TUNING = {"layers": 0, "frozen": False, "target_images": 0, "epochs": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +80,8 @@ class TransferRun(PixelRun):
         sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
         checks.choice("source", self.source, sources)
         checks.fraction("rate", self.rate)
-        losses.build(self.loss, kept=1.0, prior=0.5, num_classes=2)
+        if losses.build(self.loss, kept=1.0, prior=0.5, num_classes=2).per_image:
+            raise ValueError(f"a pre-training has no prior per image; got loss={self.loss!r}")
         checks.choice("balance", self.balance, losses.BALANCES)
         for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
             checks.count(name, getattr(self, name), least=least)
@@ -102,12 +106,21 @@ class TransferRun(PixelRun):
 
     def stack(self) -> tuple:
         """Runs of one pre-training are computed together, so that it is done once."""
-        own = ("layers", "frozen", "target_images", "epochs")
-        return tuple(value for name, value in self.parameters.items() if name not in own)
+        own = self.parameters.items()
+        return tuple(value for name, value in own if name not in FINE_TUNING)
 
 
 def divide(run: TransferRun) -> tuple[Segmented, Segmented]:
-    """Return the images to pre-train on and those with the classes of the fold; see ``fold``."""
+    """Return the images to pre-train on and those with the classes of the fold; see ``fold``.
+
+    Raises
+    ------
+    ValueError
+        As in ``fold``, if no category is left beside the distractors, or if the canvas is too
+        small for the data set.
+    DataError
+        As in ``data.folder``.
+    """
     source, target = fold(pixels.load(run), run.fold - 1, run.folds)
     if not run.distractors:
         return source, target
@@ -121,7 +134,7 @@ def divide(run: TransferRun) -> tuple[Segmented, Segmented]:
     return source.relabel(mapping, source.classes[:targets]), target
 
 
-def some(data: Segmented, seed: int, images: int, stream: str) -> Segmented:
+def draw_images(data: Segmented, seed: int, images: int, stream: str) -> Segmented:
     """Draw training images, 0 for all of them.
 
     Raises
@@ -134,7 +147,7 @@ def some(data: Segmented, seed: int, images: int, stream: str) -> Segmented:
         raise ValueError(f"{data.name} has {len(train_images)} training images, not {images}")
     order = rng.generator(seed, stream).permutation(train_images)
     drawn = data.select(np.sort(order[: images or None]))
-    return trained(drawn, f"{images} {stream}, seed {seed}") if images else drawn
+    return require_training_instances(drawn, f"{images} {stream}, seed {seed}") if images else drawn
 
 
 @dataclass(frozen=True)
@@ -144,35 +157,32 @@ class Source:
     Attributes
     ----------
     state : dict of tensors
-    scores : dict
-        On the source's validation images; empty where there is nothing to score.
+        Empty for a network as it is drawn.
     transition, pixel_transition : (C, C) arrays or None
         Realised from true to observed labels.
     """
 
     state: dict[str, torch.Tensor]
-    scores: dict[str, float]
     transition: np.ndarray | None = None
     pixel_transition: np.ndarray | None = None
 
 
-def pretrain(run: TransferRun, device: str = "cpu") -> Source:
-    """Train the trunk that a run copies; see ``TransferRun``."""
+def pretrain(run: TransferRun, device: str = "cpu", checkpoint: Path | None = None) -> Source:
+    """Train the trunk that a run copies, see ``TransferRun``; with a checkpoint it goes on."""
     if run.source == "scratch":
-        return Source({}, {})
+        return Source({})
     if run.source == "imagenet":
-        return Source(fcn.imagenet_state(), {})
+        return Source(fcn.imagenet_state())
     whole, _ = divide(run)
-    chosen = some(whole, run.seed, run.source_images, "source images")
-    checkpoint = paths.checkpoint(source_key(run))
+    chosen = draw_images(whole, run.seed, run.source_images, "source images")
     fit = functools.partial(
         pixels.fit, run=run, epochs=run.source_epochs, device=device, checkpoint=checkpoint
     )
     network = functools.partial(fcn.FCN, seeds=[run.seed], trunk=run.network, dropout=run.dropout)
     if run.source == "autoencoder":
         model = network(2, head="reconstruction").to(device)
-        fit(model, pictures=chosen.images, labels=None, loss=losses.base.SquaredError())
-        return Source(model.state_dict(), {})
+        fit(model, pictures=chosen.images, labels=None, loss=losses.SquaredError())
+        return Source(model.state_dict())
     if run.source == "image_labels":
         model = network(len(chosen.classes), head="image").to(device)
         fit(
@@ -181,7 +191,7 @@ def pretrain(run: TransferRun, device: str = "cpu") -> Source:
             labels=present(chosen),
             loss=losses.create("cross_entropy"),
         )
-        return Source(model.state_dict(), {})
+        return Source(model.state_dict())
     noisy = annotations.annotate(
         chosen, run.source, rate=run.rate, groups=max(1, run.groups), seed=run.seed
     )
@@ -194,13 +204,12 @@ def pretrain(run: TransferRun, device: str = "cpu") -> Source:
     loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, kept, masks)
     fit(model, pictures=chosen.images, labels=masks, loss=loss, weight_ratio=ratio)
-    return Source(model.state_dict(), {}, noisy.transition, noisy.pixel_transition)
+    return Source(model.state_dict(), noisy.transition, noisy.pixel_transition)
 
 
 def source_key(run: TransferRun) -> str:
     """What names the checkpoint of a pre-training."""
-    first = replace(run, layers=0, frozen=False, target_images=0, epochs=1)
-    return f"{first.key}-source"
+    return f"{replace(run, **FINE_TUNING).key}-source"
 
 
 def present(data: Segmented) -> np.ndarray:

@@ -93,6 +93,7 @@ def scores(
         sample; ``proxy_accuracy``, ``pu_auc`` and ``labelled_share``, which know its observed
         labels alone, and the true prior, which of these changes the choice of ``proxy_accuracy``.
     """
+    selection = np.nan_to_num(selection)  # of a network that has diverged: see ``results``
     guess = selection.argmax(-1)
     sample = observed == 0 if setting == "two_sample" else np.full(observed.shape, True)
     values = {
@@ -105,6 +106,37 @@ def scores(
         "labelled_share": metrics.labelled_share(1 - selection[..., 0], observed),
     }
     return {name: torch.as_tensor(value) for name, value in values.items()}
+
+
+def by_criterion(
+    epoch: np.ndarray,
+    measured: Mapping[str, np.ndarray],
+    selectors: Mapping[str, np.ndarray],
+    peeked: str,
+) -> dict[str, dict]:
+    """Return the scores at the epochs that the selection criteria keep.
+
+    Parameters
+    ----------
+    epoch : (E,) integer array
+        Of each evaluation, from 1.
+    measured : mapping of str to (E,) array
+        The scores, on test or validation examples.
+    selectors : mapping of str to (E,) array
+        What a criterion maximises. Besides them there are ``last``, ``last_3`` (the mean of the
+        last three evaluations) and ``test``.
+    peeked : str
+        The score that ``test`` maximises, which is to choose on what is scored.
+    """
+    last = len(epoch) - 1
+    picks = {"last": [last], "last_3": list(range(max(0, last - 2), last + 1))}
+    picks |= {name: [int(values.argmax())] for name, values in selectors.items()}
+    picks["test"] = [int(measured[peeked].argmax())]
+    return {
+        criterion: {name: float(values[chosen].mean()) for name, values in measured.items()}
+        | {"epoch": int(epoch[chosen[-1]])}
+        for criterion, chosen in picks.items()
+    }
 
 
 def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
@@ -121,12 +153,9 @@ def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
     series["loss"] = torch.stack(trained.history.losses, 1).numpy()
     outcomes = []
     for i, annotated in enumerate(trained.annotated):
-        if i in trained.history.diverged:
-            epoch = trained.history.diverged[i]
-            outcomes.append(train.TrainingError(train.divergence(epoch, trained.loss)))
-        else:
-            own = {name: values[i] for name, values in series.items()}
-            outcomes.append(_result(own, final[i], trained.split, annotated))
+        failed = trained.history.failure(i, trained.loss)
+        own = {name: values[i] for name, values in series.items()}
+        outcomes.append(failed or _result(own, final[i], trained.split, annotated))
     return outcomes
 
 
@@ -257,27 +286,16 @@ def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated)
     """Metrics by criterion, curves and the rest of one run, from its series over epochs."""
     confusion = series["confusion"]
     test = metrics.classification(confusion) | metrics.detection(confusion)
-    picks = {
-        "last": [len(confusion) - 1],
-        "last_3": list(range(max(0, len(confusion) - 3), len(confusion))),
-        "proxy_accuracy": [int(series["proxy_accuracy"].argmax())],
-        "pu_auc": [int(series["pu_auc"].argmax())],
-        "oracle": [int(series["oracle"].argmax())],
-        "test": [int(test["accuracy"].argmax())],
-    }
-    by_criterion = {
-        criterion: {name: float(values[epochs].mean()) for name, values in test.items()}
-        | {"epoch": epochs[-1] + 1}
-        for criterion, epochs in picks.items()
-    }
+    selectors = {name: series[name] for name in ("proxy_accuracy", "pu_auc", "oracle")}
+    scored = by_criterion(np.arange(1, len(confusion) + 1), test, selectors, "accuracy")
     correct = final.argmax(-1) == split.test_labels
-    by_criterion["last"] |= {
+    scored["last"] |= {
         "auc": float(metrics.auc(1 - final[:, 0], split.test_labels > 0)),
         "calibration_error": metrics.calibration_error(final.max(-1), correct),
     }
     names = ("loss", "proxy_accuracy", "pu_auc", "oracle")
     return {
-        "metrics": by_criterion,
+        "metrics": scored,
         "curves": {name: np.round(series[name], 4) for name in names}
         | {name: np.round(test[name], 4) for name in ("accuracy", "f1")},
         "confusion": confusion[-1],

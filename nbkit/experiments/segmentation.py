@@ -10,12 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from sklearn.metrics import average_precision_score
 
 from nbkit import checks, fcn, losses, metrics, noise, paths, presets, rng, train
 from nbkit.checks import VOID
 from nbkit.data.segmented import Segmented
 from nbkit.experiments import pixels
 from nbkit.experiments.pixels import Observed, PixelRun
+from nbkit.experiments.scoring import by_criterion
 
 STACK_LIMIT = 1
 INCOMPLETE = ("P+U", "P")  # instances are missing
@@ -266,7 +268,7 @@ def recovery(run: SegmentationRun, trained: Segmenter) -> dict[str, float]:
     """
     _, positive = pixels.predict(trained.model, trained.observed.data.images, pixels.PROXY_STEP)
     return {
-        name: float(metrics.average_precision(positive[either], hit[either]))
+        name: float(average_precision_score(hit[either], positive[either]))
         for name, (hit, either) in _missing(run, trained.observed).items()
     }
 
@@ -302,7 +304,8 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
     observed, history = trained.observed, trained.history
     series = pixels.series(history)
     selectors = {name: series[name] for name in ("proxy_accuracy", "oracle")}
-    scored = pixels.by_criterion(series["epoch"], series["confusion"], selectors)
+    measured = metrics.segmentation(series["confusion"])
+    scored = by_criterion(series["epoch"], measured, selectors, "mean_iu")
     detected = metrics.detection(series["confusion"][-1])
     validation = pixels.load(run)
     validation = validation.select(validation.validation)
@@ -311,7 +314,6 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
     per_image = metrics.image_confusions(true, predicted, observed.classes)
     scored["last"] |= pixels.with_intervals(per_image, run.seed) | recovery(run, trained)
     scored["last"] |= {name: float(value) for name, value in detected.items()}
-    measured = metrics.segmentation(series["confusion"])
     return [
         {
             "metrics": scored,

@@ -1,4 +1,4 @@
-"""One run on any data set of the study, with what there is to look at afterwards."""
+"""One run of classification on any of its data sets, with what there is to look at afterwards."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.scoring import results
 from nbkit.images import Images
 
-DATASETS = ("digits", "cifar")
+DATASETS = (*classification.DATASETS, "cifar")
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ def load(dataset: str, images: int = 0) -> Split:
         tells the way out.
     """
     checks.choice("dataset", dataset, DATASETS)
-    return data.digits() if dataset == "digits" else data.cifar(images)
+    return data.cifar(images) if dataset == "cifar" else classification.load(dataset)
 
 
 def run(dataset: str, images: int = 0, **parameters) -> ClassificationRun:
     """Return the run of a data set with the parameters of a ``ClassificationRun``."""
     checks.choice("dataset", dataset, DATASETS)
-    if dataset == "digits":
-        return ClassificationRun(**parameters)
-    return cifar.CifarRun(images=images, **parameters)
+    if dataset == "cifar":
+        return cifar.CifarRun(images=images, **parameters)
+    return ClassificationRun(dataset=dataset, **parameters)
 
 
 def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:

@@ -158,14 +158,11 @@ def compute(stack: list[ThresholdRun], device: str) -> list[dict | Exception]:
     points = torch.from_numpy(np.stack([_place(posterior, run.prior) for run in stack]))
     with torch.no_grad():
         positive = (model(points.to(device)).argmax(-1) == 1).cpu().numpy()
-    results = []
-    for i in range(len(stack)):
-        if i in history.diverged:
-            results.append(train.TrainingError(train.divergence(history.diverged[i], loss)))
-        else:
-            measured = best_cut(posterior, positive[i])
-            results.append({"metrics": {"last": {"threshold": measured}}})
-    return results
+    return [
+        history.failure(i, loss)
+        or {"metrics": {"last": {"threshold": best_cut(posterior, positive[i])}}}
+        for i in range(len(stack))
+    ]
 
 
 def panel(drawn: data.Gaussians, observed: np.ndarray, spec: str, title: str) -> dict:

@@ -7,6 +7,7 @@ How well it then does is what its features were worth.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,11 @@ from nbkit.experiments.pretraining import (
     Source,
     TransferRun,
     divide,
+    draw_images,
     pretrain,
-    some,
     source_key,
 )
+from nbkit.experiments.scoring import by_criterion
 
 STACK_LIMIT = 20  # fine-tunings of one pre-trained network
 # SingleCategory by section 3 of the draft: all other objects are taken for the target category.
@@ -165,8 +167,8 @@ def realised(store: runs.Store, grid: Mapping[tuple, TransferRun]) -> pd.DataFra
     -------
     DataFrame
         ``verb``, ``rate``, and the shares of instances: ``right`` (of a category, labelled so),
-        ``lost`` (of a category, labelled background), ``other`` (of a category, labelled another)
-        and ``invented`` (distractors labelled as a category), each the mean over categories.
+        ``lost`` (of a category, labelled background) and ``other`` (of a category, labelled
+        another), each the mean over categories; and ``invented``, of distractors, labelled as any.
     """
     rows = []
     for (verb, rate, *_), run in grid.items():
@@ -193,8 +195,12 @@ def _run(size: dict, fold: int, seed: int, source: str = "complete") -> Transfer
     )
 
 
-def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn.FCN, dict]:
+def finetune(
+    run: TransferRun, source: Source, device: str = "cpu", checkpoint: Path | None = None
+) -> tuple[fcn.FCN, dict]:
     """Copy the trunk, learn the classes of the fold from clean labels, scoring on the way.
+
+    With a checkpoint it goes on where it was interrupted.
 
     Returns
     -------
@@ -204,7 +210,7 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
     """
     _, whole = divide(run)
     validation = whole.select(whole.validation)
-    chosen = some(whole, run.seed, run.target_images, "target images")
+    chosen = draw_images(whole, run.seed, run.target_images, "target images")
     classes = len(whole.classes)
     model = fcn.FCN(classes, [run.seed], trunk=run.network, dropout=run.dropout)
     state = source.state or model.state_dict()
@@ -227,21 +233,21 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
         epochs=run.epochs,
         device=device,
         on_epoch=pixels.every(run.epochs, score),
-        checkpoint=paths.checkpoint(run.key),
+        checkpoint=checkpoint,
     )
     series = pixels.series(history)
     confusion = series["confusion"]
-    scored = pixels.by_criterion(series["epoch"], confusion, {})
+    measured = metrics.segmentation(confusion)
+    scored = by_criterion(series["epoch"], measured, {}, "mean_iu")
     predicted, _ = pixels.predict(model, validation.images)
     per_image = metrics.image_confusions(true, predicted, classes)
     scored["last"] |= pixels.with_intervals(per_image, run.seed)
-    mean_iu = metrics.segmentation(confusion)["mean_iu"]
     result = {
         "metrics": scored,
         "curves": {
             "loss": [float(loss[0]) for loss in history.losses],
             "epoch": series["epoch"],
-            "mean_iu": np.round(mean_iu, 4),
+            "mean_iu": np.round(measured["mean_iu"], 4),
         },
         "class_iu": np.nan_to_num(metrics.class_iu(confusion[-1]), nan=-1),
         "images": {"target": len(chosen.images), "validation": len(validation.images)},
@@ -249,23 +255,30 @@ def finetune(run: TransferRun, source: Source, device: str = "cpu") -> tuple[fcn
     return model, result
 
 
-def compute(stack: list[TransferRun], device: str) -> list[dict | Exception]:
-    """Pre-train once and fine-tune each run of a stack; see ``experiments.compute``."""
-    source = pretrain(stack[0], device)
+def compute(
+    stack: list[TransferRun], device: str, *, resume: bool = True
+) -> list[dict | Exception]:
+    """Pre-train once and fine-tune each run of a stack; see ``experiments.compute``.
+
+    Without ``resume`` nothing is kept for a run that is interrupted, nor read from an earlier one.
+    """
+    pretraining = paths.checkpoint(source_key(stack[0])) if resume else None
+    source = pretrain(stack[0], device, pretraining)
     results = []
     for run in stack:
         try:
-            _, result = finetune(run, source, device)
+            _, result = finetune(run, source, device, paths.checkpoint(run.key) if resume else None)
         except (train.TrainingError, ValueError) as error:
             results.append(error)
             continue
         filters = source.state.get("features.0.weight")
-        if run.seed == 0 and run.fold == 1 and filters is not None:
+        if run.seed == 0 and run.fold == 1 and filters is not None:  # those of Figure 1
             result["filters"] = np.round(filters.cpu().numpy(), 3)
         for name in ("transition", "pixel_transition"):
             matrix = getattr(source, name)
             if matrix is not None and max(matrix.shape) <= 32:  # not of a class an instance
                 result[name] = np.round(matrix, 4)
         results.append(result)
-    paths.checkpoint(source_key(stack[0])).unlink(missing_ok=True)
+    if pretraining:
+        paths.discard(pretraining)
     return results

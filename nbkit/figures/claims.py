@@ -46,7 +46,7 @@ def parity(
         axis.set(xlabel=labels[0], title=name, aspect="equal")
     low = min(frame[[x, y]].min().min(), 0.9)
     axes[0, 0].set(ylabel=labels[1], xlim=(low - 0.04, 1), ylim=(low - 0.04, 1))
-    figure.suptitle(labels[2], fontsize=10.5, fontweight="bold")
+    figure.suptitle(labels[2])
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=5, fontsize=8.5)
     return figure
 
@@ -79,5 +79,5 @@ def verdicts(parts: Mapping[str, pd.DataFrame], title: str) -> Figure:
         axis.grid(visible=False)  # it shows in cells that were not run
     keys = [Patch(facecolor=c, edgecolor="#999999", label=n) for n, c in OUTCOMES.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8.5)
-    figure.suptitle(title, fontsize=10.5, fontweight="bold")
+    figure.suptitle(title)
     return figure

@@ -1,5 +1,6 @@
 """Rows beside rows: scores with their spread, and how often a category is called positive."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,7 +39,7 @@ def dots(
     axis = axes[0, 0]
     places = np.arange(len(values))
     shifts = 0.16 * (np.arange(len(values.columns)) - (len(values.columns) - 1) / 2)
-    for column, marker, shift in zip(values, MARKERS, shifts, strict=False):
+    for column, marker, shift in zip(values, itertools.cycle(MARKERS), shifts):
         half = None if spread is None or column not in spread else spread[column]
         axis.errorbar(
             values[column],

@@ -82,7 +82,7 @@ def masks(
     for i, axis in enumerate(axes.ravel()[: len(masks)]):
         _draw(axis, images[i], masks[i], None if outlined is None else outlined[i])
         axis.set_title(titles[i], fontsize=9, loc="center", fontweight="normal")
-    figure.suptitle(title or None, fontsize=10.5, fontweight="bold")
+    figure.suptitle(title or None)
     names = {k: f"{k} {classes[k]}".strip() for k in present.tolist() if 0 < k != VOID}
     handles = [Patch(color=_color(k), label=name) for k, name in names.items()]
     if VOID in present:
@@ -128,7 +128,7 @@ def transitions(
         axis.set_title(name)
     figure.supxlabel("label", fontsize=10)
     figure.supylabel("truth", fontsize=10)
-    figure.suptitle(title, fontsize=10.5, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 

@@ -1,5 +1,6 @@
 """Scores of runs: over epochs, over labelled shares, by class, by row."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -52,7 +53,7 @@ def lines(
         _lines(axis, part, x, y, by, each, levels or {})
         axis.set(xlabel=labels[0], title=name)
     axes[0, 0].set_ylabel(labels[1])
-    figure.suptitle(labels[2], fontsize=10.5, fontweight="bold")
+    figure.suptitle(labels[2])
     shown = {}
     for axis in axes[0]:
         shown |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -81,7 +82,7 @@ def _lines(
         )
         low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
         axis.fill_between(stats.index, low, high, color=line.get_color(), alpha=0.12)
-    for style, (name, level) in zip(("--", ":", "-."), levels.items(), strict=False):
+    for style, (name, level) in zip(itertools.cycle(("--", ":", "-.")), levels.items()):
         axis.axhline(level, label=name, color="#777777", linewidth=1.3, linestyle=style)
     if frame[y].isna().all():
         axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
@@ -202,7 +203,7 @@ def gallery(images: np.ndarray, captions: Sequence[str], title: str, columns: in
     for axis, image, caption in zip(axes.ravel(), images, captions, strict=False):
         axis.imshow(image, cmap="gray_r")
         axis.set_title(caption, fontsize=8, loc="center", fontweight="normal")
-    figure.suptitle(title, fontsize=10.5, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 

@@ -54,7 +54,7 @@ def pixel_rows(
     label = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
     for axis, name in zip(axes[:, 0], ("image", *rows), strict=True):
         axis.set_ylabel(name, **label)
-    figure.suptitle(title, fontsize=10.5, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 

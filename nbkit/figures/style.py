@@ -1,7 +1,6 @@
 """One style for every figure, and how figures are shown and exported."""
 
 import io
-import os
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,19 +13,19 @@ from nbkit import paths
 
 POSITIVE, NEGATIVE = "#C8102E", "#1F5FA8"
 COLORS = {
-    "CrossEntropy": "#555555",
+    "CrossEntropy": "#888888",
     "Balanced CE": "#56B4E9",
     "Weighted": "#0072B2",
     "Exponential": "#D55E00",
     "BootstrapHard": "#009E73",
     "P+N": "#CC79A7",
     "DropoutReg": "#E69F00",
-    "nnPU": "#000000",
-    "Dist-PU": "#6A3D9A",
+    "nnPU": "#332288",
+    "Dist-PU": "#999933",
     "Exponential, fade-in": "#8C564B",
     "nnPU, fade-in": "#AA3377",
     "nnPU, imbalanced": "#009988",
-    "Complete": "#999999",
+    "Complete": "#000000",
 }
 
 
@@ -50,8 +49,8 @@ def png(figure: Figure) -> bytes:
 
 def save(figure: Figure, name: str) -> Figure:
     """Export a figure as PNG and SVG if the runner asked for it (``NBKIT_FIGURES``); return it."""
-    if "NBKIT_FIGURES" in os.environ:
-        folder = paths.figures()
+    folder = paths.exports()
+    if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"{name}.png", metadata={"Software": None})
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})

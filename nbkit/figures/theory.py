@@ -24,7 +24,7 @@ def loss_curves(
     """
     figure, axes = grid(1, 2, (9, 3.9))
     styles = ["-", "-", "--", "-"]
-    colors = [POSITIVE, "#555555", COLORS["Weighted"], COLORS["Exponential"]]
+    colors = [POSITIVE, COLORS["CrossEntropy"], COLORS["Weighted"], COLORS["Exponential"]]
     for axis, group, label in zip(
         axes[0], (curves, slopes), ("loss", "derivative by the positive logit"), strict=True
     ):

@@ -34,7 +34,7 @@ def filters(layers: Mapping[str, np.ndarray], title: str) -> Figure:
         axis.set_title(name, fontsize=9)
     if not layers:
         axes[0, 0].text(0, 0.5, ABSENT, color="#777777")
-    figure.suptitle(title, fontsize=10.5, fontweight="bold")
+    figure.suptitle(title)
     return figure
 
 

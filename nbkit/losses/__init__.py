@@ -65,7 +65,8 @@ def create(name: str, **hyper) -> Loss:
     name : str
         One of ``names()``.
     **hyper
-        Its hyper-parameters; the docstring of its class tells them.
+        Its hyper-parameters: the docstring of its class tells its own, and that of the class it
+        extends what it shares.
 
     Raises
     ------
@@ -142,7 +143,8 @@ def build(
         "num_classes": num_classes,
         "weight_ratio": weight_ratio,
     }
-    return create(name, **{key: known[key] for key in known if takes(spec, key)} | hyper)
+    accepted = inspect.signature(LOSSES[name]).parameters
+    return create(name, **{key: known[key] for key in known if key in accepted} | hyper)
 
 
 def takes(spec: str, key: str) -> bool:
@@ -168,6 +170,12 @@ def weight_ratio(spec: str, balance: str, *, kept: float, balanced: float) -> fl
     Returns
     -------
     float, or None for a PU risk, which is balanced by its prior
+
+    Raises
+    ------
+    ValueError
+        For an unknown balance, and as in ``parse``; for "bayes", unless the loss is a PU risk, as
+        in ``bayes_ratio`` too.
     """
     checks.choice("balance", balance, BALANCES)
     name, hyper = parse(spec)

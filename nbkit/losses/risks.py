@@ -124,7 +124,8 @@ class NNPU(UPU):
         self.variant = checks.choice("variant", variant, self.variants)
         self.beta = checks.finite("beta", beta, least=0)
         self.gamma = checks.fraction("gamma", gamma)
-        self.imbalanced, self.per_image = bool(imbalanced), bool(per_image)
+        self.imbalanced = checks.flag("imbalanced", imbalanced)
+        self.per_image = checks.flag("per_image", per_image)
 
     def value(self, logits: Tensor, target: Tensor, prior: Tensor | None = None) -> Tensor:
         """Return the risk of a batch; ``prior``, (B,), holds that of each image."""

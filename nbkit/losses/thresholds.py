@@ -107,7 +107,11 @@ def threshold(
         share = _share_of_u(name, beta)
         return share * r / (c * (1 + share * r))
     if name in CORRECTED:
-        b = c if assumed_kept is None else checks.fraction("kept", assumed_kept, low_open=True)
+        b = (
+            c
+            if assumed_kept is None
+            else checks.fraction("assumed_kept", assumed_kept, low_open=True)
+        )
         return b * r / (c * (2 - b + b * r))
     if name in (*RISKS, "vpu", "dist_pu"):
         checks.choice("setting", setting, SETTINGS)
@@ -156,6 +160,11 @@ def balanced_ratio(prior: float, kept: float) -> float:
     """Return r = n_P / n_U, labelled over unlabelled: the "balanced" class weights.
 
     It equals the Bayes ratio of the weighted loss, c / (2 - c), only if the prior is 1/2.
+
+    Raises
+    ------
+    ValueError
+        For a prior outside (0, 1), or ``kept`` outside (0, 1].
     """
     prior = checks.fraction("prior", prior, low_open=True, high_open=True)
     labelled = prior * checks.fraction("kept", kept, low_open=True)

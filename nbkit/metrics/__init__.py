@@ -2,7 +2,6 @@
 
 from nbkit.metrics.examples import (
     auc,
-    average_precision,
     calibration_error,
     classification,
     confusion_matrix,
@@ -17,7 +16,6 @@ from nbkit.metrics.pixels import STATISTICS, bootstrap, class_iu, image_confusio
 __all__ = [
     "STATISTICS",
     "auc",
-    "average_precision",
     "bootstrap",
     "calibration_error",
     "class_iu",

@@ -24,6 +24,12 @@ def confusion_matrix(true: np.ndarray, predicted: np.ndarray, num_classes: int) 
     -------
     (..., C, C) int64 array
         Rows are true classes, columns predicted ones.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit each other, classes that are no integers or outside their
+        range, or ``num_classes`` outside 2..255.
     """
     checks.classes(num_classes)
     true, predicted = _paired("true", true, "predicted", predicted)
@@ -127,35 +133,6 @@ def auc(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return (ranks - count * (count + 1) / 2) / (count * other)
 
 
-def average_precision(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """Area under the steps of precision over recall; equal scores are taken together.
-
-    Parameters
-    ----------
-    scores : (..., N) float array
-        Larger is more positive.
-    positive : (..., N) bool array, broadcast against ``scores``
-
-    Returns
-    -------
-    (...) array
-        The share of the positives for a ranking by chance.
-
-    Raises
-    ------
-    ValueError
-        If there is no positive, or a score is not finite.
-    """
-    scores, positive = _paired("scores", _scores(scores), "positive", positive)
-    _boolean("positive", positive)
-    if not positive.any(-1).all():
-        raise ValueError("average precision needs a positive; there is none")
-    found = np.take_along_axis(positive, np.argsort(-scores, axis=-1), -1).cumsum(-1)
-    reached = rankdata(-scores, method="max", axis=-1).astype(int)  # how many score at least that
-    precision = np.take_along_axis(found, reached - 1, -1) / reached
-    return (precision * positive).sum(-1) / positive.sum(-1)
-
-
 def reliability(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) -> np.ndarray:
     """Compare confidence with accuracy in equal-width bins of confidence.
 
@@ -171,6 +148,12 @@ def reliability(confidence: np.ndarray, correct: np.ndarray, *, bins: int = 15) 
     -------
     (bins, 3) array
         Number of examples, their mean confidence and their accuracy; zeros for an empty bin.
+
+    Raises
+    ------
+    ValueError
+        If the two are not of one shape (N,) or are empty, ``correct`` is not bool, a confidence is
+        outside [0, 1] or not finite, or ``bins`` is below 1.
     """
     confidence, correct = _scores(confidence), _boolean("correct", np.asarray(correct))
     if confidence.ndim != 1 or correct.shape != confidence.shape:
@@ -252,6 +235,13 @@ def pu_auc(
     -------
     (...) array
         May leave [0, 1] in small samples; its ranking of networks is that of AUC(P against U).
+
+    Raises
+    ------
+    ValueError
+        If there is no labelled positive or no unlabelled example, a label is void, negative or no
+        integer, a score is not finite, the shapes do not fit each other, the prior is outside
+        (0, 1), or the setting is unknown.
     """
     observed = np.asarray(observed)
     labelled, _ = _samples(observed, setting)

@@ -27,6 +27,11 @@ def image_confusions(true: np.ndarray, predicted: np.ndarray, num_classes: int) 
     -------
     (N, C, C) int64 array
         Its sum over the images is what ``segmentation`` takes.
+
+    Raises
+    ------
+    ValueError
+        If the two are not of one shape (N, H, W) or hold no pixel, and as in ``confusion_matrix``.
     """
     true, predicted = np.asarray(true), np.asarray(predicted)
     if true.ndim != 3 or true.shape != predicted.shape or not true.size:
@@ -107,6 +112,12 @@ def bootstrap(
     -------
     (2, ...) array
         Lower and upper end.
+
+    Raises
+    ------
+    ValueError
+        For another shape, no image or a negative count, an unknown statistic, an ``rng`` that is
+        no NumPy generator, ``draws`` below 1, or a level outside (0, 1).
     """
     per_image = square(per_image)
     if per_image.ndim < 3 or not len(per_image):

@@ -12,9 +12,9 @@
 # > **Needs** nothing. **Takes** ten seconds. **Downloads** nothing.
 
 # %% tags=["parameters"]
-preset = "laptop"
-device = "auto"
-engine = "processes"
+preset = "laptop"  # smoke or laptop
+device = "auto"  # auto, cpu or cuda
+engine = "processes"  # processes, inline, or the tcp:// address of a cluster
 
 # %% tags=["setup"]
 import pandas as pd
@@ -38,8 +38,8 @@ store = Store()
 # ## 0.2 What a missing label does
 #
 # A network on two moons, trained by each loss while more and more of the positives lose their label
-# (51 seeds each, score after the last epoch, true test labels, CPU). *Balanced accuracy* is the
-# mean of the recalls of both classes: .5 is what a constant answer gets.
+# (51 seeds each, score after the last epoch, true test labels, CPU; `nbkit sweep moons`). *Balanced
+# accuracy* is the mean of the recalls of both classes: .5 is what a constant answer gets.
 
 # %%
 grid = moons.grid(preset)
@@ -67,7 +67,8 @@ for name in ("cross_entropy", "exponential", "bootstrap_hard", "forward"):
 #
 # ## 0.4 Real images: the draft's Table 2 in small
 #
-# Handwritten digits, five of them positive categories, half of the positives without a label.
+# Handwritten digits, five of them positive categories, half of the positives without a label (ten
+# seeds, last epoch, true test labels, CPU; `nbkit sweep classification`).
 
 # %%
 grid = classification.grid(preset)
@@ -95,10 +96,10 @@ print(tables.caption(photographs, "CIFAR, last epoch", command))
 tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_recall"]))
 
 # %% [markdown]
-# **See:** the order of the digits does not return. The exponential loss finds most positives and is
-# no more accurate than cross-entropy; class weights and bootstrapping lead the rows with missing
-# labels. A loss that wins on one data set and loses on another may owe both to its threshold, which
-# notebook 04 looks into.
+# **See:** the order of the digits does not return. With balanced weights the exponential loss finds
+# most positives and is not told apart from cross-entropy in accuracy; class weights and
+# bootstrapping lead the rows with missing labels. A loss that wins on one data set and loses on
+# another may owe both to its threshold, which notebook 04 looks into.
 #
 # ## 0.5 Do wrong labels make bad features?
 #
@@ -127,9 +128,10 @@ pd.DataFrame(gained)
 #
 # **See:** on scenes objects without names (PixelObjectness) and with random names keep part of what
 # clean categories give, and one category with all others missing (OneCategory) keeps nothing. On
-# MSRC not even clean categories help, so that there is no gain that wrong labels could take away,
-# and labels of whole images hurt. An interval that holds 0 tells nothing apart. Notebook 06 asks at
-# which rate, in which layers, and for how many images.
+# MSRC no gain was found, from clean categories either, so that these runs cannot say what wrong
+# labels take away; labels of whole images are lower there. An interval that holds 0 tells nothing
+# apart, and all of them speak for these folds of classes. Notebook 06 asks at which rate, in which
+# layers, for how many images, and what folds count for.
 #
 # ## 0.6 Pixel by pixel
 #

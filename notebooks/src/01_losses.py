@@ -13,10 +13,10 @@
 # > **Expect** measured thresholds within .035 of the formula.
 
 # %% tags=["parameters"]
-preset = "laptop"
-device = "auto"
-engine = "processes"
-interactive = True
+preset = "laptop"  # smoke or laptop
+device = "auto"  # auto, cpu or cuda
+engine = "processes"  # processes, inline, or the tcp:// address of a cluster
+interactive = True  # False: pictures without their controls
 
 # %% tags=["setup"]
 import numpy as np
@@ -55,9 +55,9 @@ figures.labelling(posterior, 0.5, {"cross-entropy": losses.threshold("cross_entr
 # %% [markdown]
 # ## 1.2 Figure 4: the curves
 #
-# With logits $(-f, f)$ the probability of "positive" is $\sigma(2f)$. The draft draws four losses:
-# the logistic loss of a labelled positive, and three ways to treat an unlabelled example.
-# The derivatives below are the closed forms; autograd checks them.
+# With logits $(-f, f)$ the probability of "positive" is $\sigma(2f)$. The draft draws three losses
+# in four curves: the logistic loss of a labelled positive, and three ways to treat an unlabelled
+# example. The derivatives below are the closed forms; autograd checks them.
 
 # %%
 f = np.linspace(-5, 5, 201)
@@ -276,7 +276,7 @@ for name in ("upu", "nnpu"):
 # lists them. Do trained networks obey? On Gaussians the posterior is known, so we can look: for
 # each loss, three weight ratios (for uPU and nnPU assumed priors, for VPU and Dist-PU true ones)
 # and two labelled shares, small networks learn from 40,000 PU-labelled points, five seeds each, and
-# we read off the posterior at which they flip.
+# we read off the posterior at which they flip (last epoch, CPU; `nbkit sweep thresholds`).
 
 # %%
 runs = thresholds.grid(preset)
@@ -341,7 +341,8 @@ explore.panel(
 # %% [markdown] tags=["exercises"]
 # ## Exercises
 #
-# Each has a check: run it, and it says what is wrong. Solutions are in
+# Warm-ups take minutes, core exercises a quarter of an hour, open ones an evening. Each has a check
+# in its cell, which says what is wrong. Solutions are in
 # [solutions/01_losses](solutions/01_losses.ipynb).
 #
 # **Warm-up.** Below which labelled share does the *unweighted* exponential loss stop finding

@@ -18,19 +18,19 @@
 # > (CIFAR-10 against CIFAR-100; minutes with these few; downloaded once, 330 MB).
 
 # %% tags=["parameters"]
-preset = "laptop"
+preset = "laptop"  # smoke or laptop
 dataset = "digits"  # or cifar
 images = 10000  # training images of cifar
 epochs = 8  # of cifar
 annotation = "P+U"  # or Complete, P+N
-loss = "cross_entropy"  # any of losses.names(), with arguments if you like; see 3.1
-kept = 0.5
+loss = "cross_entropy"  # section 3.1 lists them
+kept = 0.5  # share of the positives that keep their label
 balance = "balanced"  # or half, bayes, none
 fade_in = False
 seed = 0
-device = "auto"
-engine = "processes"
-interactive = True
+device = "auto"  # auto, cpu or cuda
+engine = "processes"  # processes, inline, or the tcp:// address of a cluster
+interactive = True  # False: pictures without their controls
 
 # %% tags=["setup"]
 import functools
@@ -38,7 +38,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nbkit import exercises, explore, figures, sweep, tables
+from nbkit import exercises, explore, figures, losses, sweep, tables
 from nbkit.experiments import classification, single
 from nbkit.presets import sizes
 from nbkit.runs import Store
@@ -54,9 +54,9 @@ split = single.load(dataset, images)
 # positives keeps its label, and everything else is class 0. **P+N**: the same share of *all*
 # examples is rightly labelled, and the others are left out.
 #
-# A loss is written as its name, or as a name with arguments: `gce(q=0.5)`, `nnpu(variant="clamp")`.
-# The class weights are one number, $r = w_U / w_P$: balanced weights are $n_P / n_U$, Bayes' are
-# those of notebook 01, and a PU risk takes none.
+# A loss is written as its name, or as a name with arguments: `gce(q=0.5)`, `nnpu(variant="clamp")`;
+# `help(losses.create)` explains. The class weights are one number, $r = w_U / w_P$: balanced
+# weights are $n_P / n_U$, Bayes' are those of notebook 01, and a PU risk takes none.
 
 # %% tags=["nbval-check-output"]
 run = single.run(
@@ -74,6 +74,7 @@ annotated = classification.annotate(run, split.train_labels)
 counts = np.bincount(annotated.observed[annotated.observed != 255], minlength=len(split.classes))
 print(f"loss {run.loss}, weight ratio {run.weight_ratio:.3f}, seed {run.seed}")
 print("observed:", ", ".join(f"{n}: {c}" for n, c in zip(split.classes, counts, strict=True)))
+print("losses to choose from:", ", ".join(losses.names()))
 
 # %%
 hidden = np.flatnonzero((split.train_labels > 0) & (annotated.observed == 0))[:16]
@@ -175,8 +176,8 @@ tables.save(draft_table, "table2_digits_draft")
 draft_table
 
 # %% [markdown]
-# *Digits, last epoch, mean ± standard deviation over seeds, CPU. Recompute with
-# `nbkit sweep classification`.*
+# *Digits, last epoch, mean ± standard deviation over seeds, all on the same test images, CPU.
+# Recompute with `nbkit sweep classification`.*
 
 # %% tags=["check"]
 mean = table["accuracy", "mean"].round(2)
@@ -291,6 +292,6 @@ exercises.price(answer, *(shipping[column] for column in shipping))
 # %% [markdown]
 # > **Take away.** With half of the positives hidden, the loss decides how many of them are found,
 # > and for losses that memorise the choice of the epoch matters too. Given the prior, both can be
-# > done without true negatives.
+# > chosen without true negatives, at a price of some points.
 #
 # **References.** J. Ju, draft, Table 2; Kiryo et al. 2017; du Plessis et al. 2015; Guo et al. 2017.

@@ -19,12 +19,12 @@
 # > and voc, once it lies where data/README.md says.
 
 # %% tags=["parameters"]
-preset = "laptop"
+preset = "laptop"  # smoke or laptop
 dataset = "scenes"  # or msrc, pets3, coco20, voc, or the path of a folder in VOC layout
 categories = 5  # the first ones are the targets; objects of all others are distractors
-rate = 0.5
+rate = 0.5  # share of the instances that are struck
 seed = 0
-interactive = True
+interactive = True  # False: pictures without their controls
 
 # %% tags=["setup"]
 import numpy as np
