@@ -107,11 +107,9 @@ def threshold(
         share = _share_of_u(name, beta)
         return share * r / (c * (1 + share * r))
     if name in CORRECTED:
-        b = (
-            c
-            if assumed_kept is None
-            else checks.fraction("assumed_kept", assumed_kept, low_open=True)
-        )
+        b = c
+        if assumed_kept is not None:
+            b = checks.fraction("assumed_kept", assumed_kept, low_open=True)
         return b * r / (c * (2 - b + b * r))
     if name in (*RISKS, "vpu", "dist_pu"):
         checks.choice("setting", setting, SETTINGS)
