@@ -35,13 +35,14 @@ class StoreError(RuntimeError):
 class Run:
     """One training with one set of parameters and one seed: plain scalars and strings.
 
-    Experiments subclass it, give every parameter a default, and set the two class variables;
+    Experiments subclass it, give every parameter a default, and set the class variables;
     ``version`` is raised by hand whenever the meaning of a parameter or a metric changes, which
-    makes old results strangers.
+    makes old results strangers. ``score_names`` are columns of a frame of runs, finished or not.
     """
 
     experiment: ClassVar[str]
     version: ClassVar[int]
+    score_names: ClassVar[tuple[str, ...]] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -202,19 +203,33 @@ class Store:
         return frame.sort_values([*names], kind="stable", ignore_index=True) if rows else frame
 
     def grid_frame(self, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.DataFrame:
-        """Return the results of a grid, with the parts of its keys as columns in front.
+        """Return the scores of a grid of which some runs, or all, may not be finished.
 
         Parameters
         ----------
         grid : mapping
             Tuple -> Run; one run may stand under several keys.
         names : sequence of str
-            A column for each part of the tuples; they replace parameters of the same name.
+            A column for each part of the tuples.
+
+        Returns
+        -------
+        DataFrame
+            One row a run and selection criterion, in the order of the grid: the names, ``key``,
+            ``device`` (with the precision if that is known, as "cpu bf16"), ``criterion``, and the
+            scores. An unfinished run has one row, of criterion "last" and device "", without any.
         """
-        keys = pd.DataFrame([(*parts, run.key) for parts, run in grid.items()])
-        keys.columns = [*names, "key"]
-        results = self.frame(grid.values())
-        return keys.merge(results.drop(columns=[n for n in names if n in results]), on="key")
+        rows = []
+        for parts, run in grid.items():
+            record = self.load(run) or {"metrics": {"last": {}}}
+            device = record.get("provenance", {}).get("device", "")
+            own = dict(zip(names, parts, strict=True)) | {"key": run.key}
+            own["device"] = f"{device} {record.get('precision', '')}".strip()
+            rows += [own | {"criterion": name} | one for name, one in record["metrics"].items()]
+        found = pd.DataFrame(rows)
+        scores = [name for run in grid.values() for name in run.score_names]
+        first = [*names, "key", "device", "criterion", *scores]
+        return found.reindex(columns=dict.fromkeys([*first, *found.columns]))
 
     def _records(self, experiment: str) -> Iterator[tuple[str, dict]]:
         for path in sorted((self.root / experiment).glob("*.json")):

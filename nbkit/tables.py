@@ -161,7 +161,7 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
     Parameters
     ----------
     frame : DataFrame
-        From ``experiments.scoring.frame`` or ``experiments.pixels.frame``.
+        From ``runs.Store.grid_frame``.
     criterion, command : str
     """
     runs = frame.drop_duplicates("key")

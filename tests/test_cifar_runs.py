@@ -172,7 +172,7 @@ def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
     assert len(epochs) == 3
     assert not paths.checkpoint(run.key).exists()
     record = runs.Store().load(run)
-    assert set(record["metrics"]) == set(scoring.CRITERIA)
+    assert set(record["metrics"]) == set(fake_cifar.CRITERIA)
     count, confidence, accuracy = np.array(record["reliability"]).T
     last = record["metrics"]["last"]
     assert count.sum() == np.sum(record["confusion"])

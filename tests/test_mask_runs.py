@@ -301,9 +301,9 @@ def test_a_frame_of_unfinished_runs_says_which_are_missing():
     store = runs.Store()
     grid = {("Complete", 0): SegmentationRun(**SCENES, annotation="Complete", kept=1.0)}
     grid[("CrossEntropy", 0)] = SegmentationRun(**SCENES)
-    assert pixels.frame(store, grid, ("row", "seed"))["mean_iu"].isna().all()
+    assert store.grid_frame(grid, ("row", "seed"))["mean_iu"].isna().all()
     sweep.compute([grid[("Complete", 0)]], store=store, engine="inline")
-    found = pixels.frame(store, grid, ("row", "seed"))
+    found = store.grid_frame(grid, ("row", "seed"))
     last = found[found["criterion"] == "last"].set_index("row")["mean_iu"]
     assert last.notna().to_dict() == {"Complete": True, "CrossEntropy": False}
     curves = pixels.curves(store, grid, ("row", "seed")).set_index("row")["mean_iu"]
@@ -316,8 +316,8 @@ def test_regret_and_caption_take_runs_on_masks_finished_or_not():
     grid = {("CrossEntropy", seed): SegmentationRun(**SCENES, seed=seed) for seed in (0, 1)}
     criteria = ("last", "proxy_accuracy")
     for done in (0, 1):
-        frame = pixels.frame(store, grid, ("row", "seed"), more=segmentation.SCORES)
-        assert set(segmentation.SCORES) <= set(frame)
+        frame = store.grid_frame(grid, ("row", "seed"))
+        assert set(SegmentationRun.score_names) <= set(frame)
         regret = tables.regret(frame, ["row", "seed"], "mean_iu", criteria)
         assert regret[[*criteria, "peeking"]].notna().all(axis=1).sum() == done
         assert tables.caption(frame, "", "").startswith(f"{done} of 2 runs finished")

@@ -42,7 +42,7 @@ from nbkit import (
 )
 from nbkit.exercises import answers, claims, label_noise
 from nbkit.exercises import segmentation as on_masks
-from nbkit.experiments import cifar, classification, moons, scoring, segmentation, single
+from nbkit.experiments import cifar, classification, moons, segmentation, single
 from nbkit.notebooks import NotebookError
 from nbkit.runs import Store
 
@@ -335,7 +335,8 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     twins = tables["precision_cifar"].set_index("row")
     assert (twins["n"] == 2).all()
     slow, fast = (
-        scoring.frame(Store(tmp_path / "results"), part, ("row", "seed"))
+        Store(tmp_path / "results")
+        .grid_frame(part, ("row", "seed"))
         .query("criterion == 'last'")
         .set_index(["row", "seed"])["accuracy"]
         for part in (cifar.precision("small"), cifar.table("small"))

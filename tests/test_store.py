@@ -203,6 +203,20 @@ def test_frame_of_an_experiment_leaves_out_older_versions(store, monkeypatch):
     assert store.frame("fake").key.unique().tolist() == [newer.key]
 
 
+def test_frame_of_a_grid_has_its_order_and_a_row_for_what_is_unfinished(store, monkeypatch):
+    monkeypatch.setattr(FakeRun, "score_names", ("never",))
+    (done,) = put(store, 1)
+    frame = store.grid_frame({("b", 0): FakeRun(), ("a", 1): done, ("c", 2): done}, ("row", "n"))
+    assert list(frame) == ["row", "n", "key", "device", "criterion", "never", "score"]
+    assert frame[["row", "n", "criterion"]].to_numpy().tolist() == [
+        ["b", 0, "last"],
+        *(["a", 1, "last"], ["a", 1, "best"]),
+        *(["c", 2, "last"], ["c", 2, "best"]),
+    ]
+    assert frame["score"].isna().tolist() == [True, False, False, False, False]
+    assert frame["key"].tolist() == [FakeRun().key, *[done.key] * 4]
+
+
 def test_data_that_changed_while_it_was_trained_on_fail_the_run(store, monkeypatch):
     run = FakeRun()
     (outcome,) = sweep.train_stack([run], "cpu")

@@ -17,7 +17,7 @@ def store(sandbox):
 
 
 def table(store):
-    return scoring.frame(store, cifar.table("small"), ("row", "seed"))
+    return store.grid_frame(cifar.table("small"), ("row", "seed"))
 
 
 def finish(store, wanted):
@@ -67,7 +67,7 @@ def test_a_caption_counts_the_runs(store, seeds):
 
 def test_a_caption_counts_a_run_of_two_rows_once(store):
     grid = cifar.figure("small")
-    text = tables.caption(scoring.frame(store, grid, ("row", "kept", "seed")), "", "")
+    text = tables.caption(store.grid_frame(grid, ("row", "kept", "seed")), "", "")
     assert text.startswith(f"0 of {len(set(grid.values()))} runs")
 
 

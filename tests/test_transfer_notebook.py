@@ -139,7 +139,7 @@ def test_curves_of_unfinished_runs_are_rows_of_nothing(store):
     assert set(done["seed"]) == {0}
     assert set(curves["seed"]) == {0, 1, 2}
     last = done.groupby(list(names))["mean_iu"].last()
-    frame = pixels.frame(store, transfer.table("laptop"), names).query("criterion == 'last'")
+    frame = store.grid_frame(transfer.table("laptop"), names).query("criterion == 'last'")
     assert set(last.index) == set(frame.dropna(subset="mean_iu").set_index(list(names)).index)
 
 

@@ -17,7 +17,7 @@ from nbkit.data.cifar import fingerprint, near_positive
 from nbkit.data.split import Split
 from nbkit.experiments import classification, scoring
 from nbkit.experiments.classification import DRAFT_ROWS, ESTIMATED, ClassificationRun, Row
-from nbkit.experiments.scoring import Annotated, Trained, results, scores
+from nbkit.experiments.scoring import FAR, Annotated, Trained, results, scores
 from nbkit.images import Images
 from nbkit.precision import PRECISIONS, autocast, precision_on
 
@@ -55,6 +55,7 @@ class CifarRun(ClassificationRun):
 
     experiment: ClassVar[str] = "cifar"
     version: ClassVar[int] = 1
+    score_names: ClassVar[tuple[str, ...]] = (*ClassificationRun.score_names, *FAR)
     datasets: ClassVar[tuple[str, ...]] = ("cifar", "vehicles")
     annotations: ClassVar[tuple[str, ...]] = (*ClassificationRun.annotations, "two-sample")
     dataset: str = "cifar"
@@ -143,8 +144,8 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
     two_sample = {"annotation": "two-sample", "labelled": 1000}
     nnpu = two_sample | {"loss": "nnpu(setting='two_sample')"}
     vpu = two_sample | {"loss": "vpu(setting='two_sample')"}
-    warm = f"dist_pu(setting='two_sample', warm_up={size['epochs'] // 2})"
-    dist_pu = two_sample | {"loss": warm}
+    half = size["epochs"] // 2
+    dist_pu = two_sample | {"loss": f"dist_pu(setting='two_sample', warm_up={half})"}
     kinds = {
         "Complete": {"annotation": "Complete", "kept": 1.0},
         "CrossEntropy": two_sample,
@@ -325,14 +326,13 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
         if run.loss == ESTIMATED:
             result["kept"] = trained.loss.bare.kept
         predicted = final[0].argmax(-1)
-        correct = predicted == trained.split.test_labels
-        result["reliability"] = metrics.reliability(final[0].max(-1), correct)
+        labels = trained.split.test_labels
+        result["reliability"] = metrics.reliability(final[0].max(-1), predicted == labels)
         if run.dataset == "cifar":
             far, rates = _near_and_far(trained.split, predicted)
             result["metrics"]["last"] |= far
             result["called_positive"] = rates
-        named = scoring.surest_false_positives(final[0], trained.split.test_labels)
-        result["false_positives"] = named
+        result["false_positives"] = scoring.surest_false_positives(final[0], labels)
     return [result]
 
 

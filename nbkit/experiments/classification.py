@@ -13,7 +13,7 @@ import torch
 from nbkit import checks, data, losses, models, noise, presets, rng, runs, train
 from nbkit.checks import VOID
 from nbkit.data.split import Split
-from nbkit.experiments.scoring import Annotated, Trained, results, scores
+from nbkit.experiments.scoring import DETECTION, FINAL, MACRO, Annotated, Trained, results, scores
 
 STACK_LIMIT = 50  # networks trained at once
 DATASETS = {"digits": data.digits}
@@ -52,6 +52,7 @@ class ClassificationRun(runs.Run):
 
     experiment: ClassVar[str] = "classification"
     version: ClassVar[int] = 1
+    score_names: ClassVar[tuple[str, ...]] = (*MACRO, *DETECTION, *FINAL)
     datasets: ClassVar[tuple[str, ...]] = tuple(DATASETS)
     annotations: ClassVar[tuple[str, ...]] = ("Complete", "P+N", "P+U")
     dataset: str = "digits"

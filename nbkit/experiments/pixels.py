@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,7 @@ class PixelRun(runs.Run):
         Peak of the one-cycle schedule.
     """
 
+    score_names: ClassVar[tuple[str, ...]] = metrics.STATISTICS
     dataset: str = "scenes"
     images: int = 0
     objects: int = 0
@@ -251,44 +253,6 @@ def series(history: train.History) -> dict[str, np.ndarray]:
     """Return what ``every`` scored, one entry an evaluation, by name; ``epoch`` counts from 1."""
     scored = [epoch for epoch in history.epochs if epoch is not None]
     return {name: np.stack([np.asarray(e[name]) for e in scored]) for name in scored[0]}
-
-
-def frame(
-    store: runs.Store,
-    grid: Mapping[tuple, PixelRun],
-    names: Sequence[str],
-    more: Sequence[str] = (),
-) -> pd.DataFrame:
-    """Return the results of a grid, finished or not.
-
-    Parameters
-    ----------
-    store : runs.Store
-    grid : mapping
-        Tuple -> Run; one run may stand under several keys.
-    names : sequence of str
-        A column for each part of the tuples.
-    more : sequence of str
-        Scores besides the four measures that get a column though no run may have them yet.
-
-    Returns
-    -------
-    DataFrame
-        ``names``, ``key``, ``criterion``, ``device`` and the scores: a row a run and selection
-        criterion, and for an unfinished run one row of criterion "last" without scores.
-    """
-    rows = []
-    for parts, run in grid.items():
-        record = store.load(run) or {"metrics": {"last": {}}, "provenance": {"device": ""}}
-        own = dict(zip(names, parts, strict=True)) | {"key": run.key}
-        device = {"device": record["provenance"]["device"]}
-        rows += [
-            own | {"criterion": criterion} | device | scored
-            for criterion, scored in record["metrics"].items()
-        ]
-    found = pd.DataFrame(rows)
-    wanted = [*names, "key", "criterion", "device", *metrics.STATISTICS, *more]
-    return found.reindex(columns=dict.fromkeys([*wanted, *found.columns]))
 
 
 def curves(store: runs.Store, grid: Mapping[tuple, PixelRun], names: Sequence[str]) -> pd.DataFrame:

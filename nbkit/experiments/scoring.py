@@ -1,6 +1,6 @@
 """What is kept of a classifier: its scores under every selection criterion, side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,6 @@ from nbkit.checks import VOID
 from nbkit.data.split import Split
 from nbkit.runs import Run, Store
 
-CRITERIA = ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle", "test")
 MACRO = ("accuracy", "precision", "recall", "f1")
 DETECTION = (
     "detection_accuracy",
@@ -22,7 +21,8 @@ DETECTION = (
     "detection_f1",
     "balanced_accuracy",
 )
-FINAL = ("auc", "calibration_error", "far_accuracy", "far_f1", "far_detection_precision")
+FINAL = ("auc", "calibration_error")
+FAR = ("far_accuracy", "far_f1", "far_detection_precision")  # without the near-positives
 
 
 @dataclass(frozen=True)
@@ -178,35 +178,6 @@ def surest_false_positives(
     wrong = np.flatnonzero((true == 0) & (predicted > 0))
     surest = wrong[np.argsort(-positive[wrong], kind="stable")][:count]
     return [(int(i), int(predicted[i]), float(positive[i])) for i in surest]
-
-
-def frame(store: Store, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.DataFrame:
-    """Return the scores of a grid of which some runs, or all, may not be finished.
-
-    Parameters
-    ----------
-    store : runs.Store
-    grid : mapping
-        Tuple -> Run.
-    names : sequence of str
-        A column for each part of the tuples.
-
-    Returns
-    -------
-    DataFrame
-        One row a run and criterion, in the order of the grid: the names, ``key``, ``criterion``,
-        ``device`` (with the precision if that is known, as "cpu bf16"; "" if the run has no
-        result), and the scores, NaN where there is none.
-    """
-    rows = []
-    for parts, run in grid.items():
-        record = store.load(run) or {"metrics": {}, "provenance": {"device": ""}}
-        device = f"{record['provenance']['device']} {record.get('precision', '')}".strip()
-        for criterion in CRITERIA:
-            own = dict(zip(names, parts, strict=True)) | {"key": run.key, "criterion": criterion}
-            rows.append(own | {"device": device} | record["metrics"].get(criterion, {}))
-    columns = [*names, "key", "criterion", "device", *MACRO, *DETECTION, *FINAL]
-    return pd.DataFrame(rows, columns=columns)
 
 
 def called_positive(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:

@@ -23,8 +23,6 @@ STACK_LIMIT = 1
 INCOMPLETE = ("P+U", "P")  # instances are missing
 ANNOTATIONS = ("Complete", "P+N", *INCOMPLETE)
 SIZES = ("small", "medium", "large")
-SCORES = ("mean_iu_low", "mean_iu_high", "detection_precision", "detection_recall")
-SCORES += ("found", *(f"found_{size}" for size in SIZES))
 DROPOUT, MORE_DROPOUT = 0.2, 0.5
 
 
@@ -57,6 +55,11 @@ class SegmentationRun(PixelRun):
 
     experiment: ClassVar[str] = "segmentation"
     version: ClassVar[int] = 1
+    score_names: ClassVar[tuple[str, ...]] = (
+        *PixelRun.score_names,
+        *("mean_iu_low", "mean_iu_high", "detection_precision", "detection_recall"),
+        *("found", "found_small", "found_medium", "found_large"),
+    )
     target: str = "foreground"
     annotation: str = "P+U"
     kept: float = 0.5

@@ -32,7 +32,7 @@ def loss_curves(
             axis.plot(f, values, style, color=color, label=name)
         axis.set(xlabel="output f, logits (-f, f)", ylabel=label)
     axes[0, 0].set(ylim=(-0.2, 6), title="The loss of one example")
-    axes[0, 1].set_title("Only the exponential lets go on the right")
+    axes[0, 1].set_title("Of the three on U, the exponential lets go")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2)
     return figure

@@ -20,7 +20,7 @@ engine = "processes"  # processes, inline, or the tcp:// address of a cluster
 import pandas as pd
 
 from nbkit import figures, losses, statistics, sweep, tables
-from nbkit.experiments import cifar, classification, moons, pixels, scoring, segmentation, transfer
+from nbkit.experiments import cifar, classification, moons, segmentation, transfer
 from nbkit.runs import Store
 
 figures.use_style()
@@ -89,7 +89,7 @@ tables.printed(tables.summary(last, ["row"], ["accuracy", "f1", "detection_recal
 # told the share of positives. And on photographs:
 
 # %% tags=["nbval-check-output"]
-photographs = scoring.frame(store, cifar.table("small"), ("row", "seed"))
+photographs = store.grid_frame(cifar.table("small"), ("row", "seed"))
 shown = photographs[photographs["criterion"] == "last"]
 command = "nbkit sweep cifar --preset small --only table"
 print(tables.caption(photographs, "CIFAR, last epoch", command))
@@ -97,9 +97,10 @@ tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_reca
 
 # %% [markdown]
 # **See:** the order of the digits does not return. With balanced weights the exponential loss finds
-# most positives and is not told apart from cross-entropy in accuracy; class weights and
-# bootstrapping lead the rows with missing labels. A loss that wins on one data set and loses on
-# another may owe both to its threshold, which notebook 04 looks into.
+# most positives and is not told apart from cross-entropy in accuracy (with all images and more
+# epochs it is above it: notebook 04, 4.3); class weights and bootstrapping lead the rows with
+# missing labels. A loss that wins on one data set and loses on another may owe both to its
+# threshold, which notebook 04 looks into.
 #
 # ## 0.5 Do wrong labels make bad features?
 #
@@ -112,7 +113,7 @@ tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_reca
 # %% tags=["nbval-check-output"]
 gained = {}
 for name, size in (("scenes", "laptop"), ("MSRC", "small")):
-    runs = pixels.frame(store, transfer.table(size), ("row", "fold", "seed"))
+    runs = store.grid_frame(transfer.table(size), ("row", "fold", "seed"))
     pairs = runs[(runs["criterion"] == "last") & (runs["row"] != "SingleCategory")]
     apart = statistics.paired(
         pairs, by="row", value="mean_iu", reference="FromScratch", pair=("fold", "seed")
@@ -139,7 +140,7 @@ pd.DataFrame(gained)
 # Table 3, which it left empty, on photographs of one animal.
 
 # %% tags=["nbval-check-output"]
-masks = pixels.frame(store, segmentation.single("small"), ("row", "seed"))
+masks = store.grid_frame(segmentation.single("small"), ("row", "seed"))
 shown = masks[(masks["criterion"] == "last") & masks["row"].isin(segmentation.DRAFT_ROWS)]
 command = "nbkit sweep segmentation --preset small --only single"
 print(tables.caption(masks, "pets, all rows, last epoch", command))

@@ -92,7 +92,7 @@ for row, kind in cifar.rows().items():
 # ## 4.3 Table 2: ours, the author's logs, the draft
 
 # %%
-table = scoring.frame(store, cifar.table(photographs), ("row", "seed"))
+table = store.grid_frame(cifar.table(photographs), ("row", "seed"))
 last = table[table["criterion"] == "last"]
 logs = tables.published("cifar_logs")
 half = logs[(logs["kept"] == 0.5) | (logs["row"] == "Complete")]
@@ -117,7 +117,7 @@ figures.save(
 # %% [markdown]
 # **See:** how far a circle (ours) lies from its square (the author's logs, recomputed) and its
 # diamond (the draft); and whether the three tell the same story from row to row. `small` trains on
-# half of the images, so compare rows, not the last digit.
+# half of the images, so compare rows, not levels.
 
 # %% tags=["nbval-check-output"]
 compared = tables.beside(sources, order, scoring.MACRO)
@@ -127,16 +127,34 @@ criterion = "last epoch, mean ± standard deviation over n seeds"
 print(tables.caption(table, criterion, f"{command} --only table"))
 compared
 
+# %% [markdown]
+# The author trained on all 100,000 images. So does preset `paper`, for 30 epochs in batches of 128;
+# a run takes forty minutes of one core, and they are published seed by seed. Does the order of the
+# losses change with the size?
+
+# %% tags=["nbval-check-output"]
+paper = store.grid_frame(cifar.table("paper"), ("row", "seed"))
+measures = [*scoring.MACRO, "detection_precision", "detection_recall"]
+full = tables.printed(tables.summary(paper[paper["criterion"] == "last"], ["row"], measures))
+tables.save(full, "table2_cifar_paper")
+print(tables.caption(paper, criterion, "nbkit sweep cifar --preset paper --only table"))
+full
+
+# %% [markdown]
+# **See:** every row gains, and balanced Exponential most. With .714 it leaves CrossEntropy behind
+# (.638, the draft's .64), but not Weighted and BootstrapHard (.771 and .770), and it does not come
+# near the draft's .82. So how far losses lie apart depends on the size of the training, and who
+# leads does not, as far as these seeds can tell. The rest of this notebook is about `small`, which
+# has every row.
+
 # %% tags=["nbval-check-output"]
 ours = tables.printed(tables.summary(last, ["row"], scoring.MACRO))
-finished = ours[ours["n"] > 0].assign(
-    device=lambda frame: [
-        ", ".join({*last["device"][last["row"] == r]} - {""}) for r in frame.index
-    ],
-    draft=lambda frame: [compared["accuracy"][row, "draft"] for row in frame.index],
-)
-tables.save(finished.rename(columns={"draft": "draft's accuracy"}), "table2_cifar_finished")
-print(f"{len(finished)} of {len(ours)} rows have a finished run")
+ours["device"] = [", ".join({*last["device"][last["row"] == row]} - {""}) for row in ours.index]
+ours["accuracy, paper (n)"] = full["accuracy"] + " (" + full["n"].astype(str) + ")"
+ours["draft's accuracy"] = [compared["accuracy"][row, "draft"] for row in ours.index]
+finished = ours[ours["n"] > 0]
+tables.save(finished, "table2_cifar_finished")
+print(f"{len(finished)} of {len(ours)} rows have a finished run of preset {photographs}")
 
 # %% [markdown]
 # **What differs from the draft, and why.** The draft's numbers cannot be taken as one experiment:
@@ -151,15 +169,16 @@ print(f"{len(finished)} of {len(ours)} rows have a finished run")
 # - *BootstrapHard trained something else.* Its two arguments were swapped, which makes a bounded
 #   error on all classes, positives included. Ours is the intended loss; the swapped one is a row of
 #   section 4.6.
-# - *Levels differ.* The author trained on all 100,000 images, for up to 200 epochs.
+# - *Levels differ.* The author trained on all 100,000 images, for up to 200 epochs: `small` has
+#   half of the images and `paper` all of them, for 12 and 30 epochs.
 # - *Runs were picked.* The Exponential row is the mean of three of eight runs, BootstrapHard is one
 #   run, and later runs of it do clearly better (see its bar). The draft's deviations of
 #   cross-entropy stand in the wrong columns.
 
 # %% tags=["nbval-check-output"]
 losses_of = [*order, "Weighted, half", "Exponential, r = 1, fade-in"]
-every = scoring.frame(
-    store, {**cifar.table(photographs), **cifar.extended(photographs)}, ("row", "seed")
+every = store.grid_frame(
+    {**cifar.table(photographs), **cifar.extended(photographs)}, ("row", "seed")
 )
 every_last = every[every["criterion"] == "last"]
 ranks = every_last[every_last["row"].isin(losses_of)].groupby("row")["accuracy"].mean().dropna()
@@ -168,10 +187,10 @@ print("draft, best first:", ", ".join(mean["draft"].dropna().sort_values()[::-1]
 
 # %% [markdown]
 # **See:** the draft's order does not come back. There Exponential leads the rows with missing
-# labels (.82); here, with balanced weights, it is beside CrossEntropy (.583 and .578), and .11
-# below BootstrapHard and Weighted (.693 and .691). It finds .92 of the positives, but only .63 of
-# what it calls positive is: its threshold is .29, not one half (4.6). Without weights, as two of
-# the draft's three runs were, it is beside Weighted.
+# labels (.82); here, with balanced weights, it is beside CrossEntropy (.583 and .578; above it at
+# full size), and .11 below BootstrapHard and Weighted (.693 and .691). It finds .92 of the
+# positives, but only .63 of what it calls positive is: its threshold is .29, not one half (4.6).
+# Without weights, as two of the draft's three runs were, it is beside Weighted.
 
 # %% [markdown]
 # ## 4.4 More than luck? Differences seed by seed
@@ -192,7 +211,7 @@ print("draft, best first:", ", ".join(mean["draft"].dropna().sort_values()[::-1]
 digits_grid = classification.grid(preset)
 sweep.compute(digits_grid.values(), engine=engine, device=device, store=store)
 digits = store.grid_frame(digits_grid, ("row", "seed"))
-digits = digits[digits["annotation"].eq("P+U") & digits["criterion"].eq("last")]
+digits = digits[~digits["row"].isin(["Complete", "P+N"]) & digits["criterion"].eq("last")]
 apart = statistics.paired(digits, by="row", value="accuracy", reference="Exponential")
 figures.dots(
     apart[["difference"]],
@@ -232,7 +251,7 @@ statistics.printed(paired)
 # ## 4.5 Figure 5: from all labels to a tenth
 
 # %%
-figure5 = scoring.frame(store, cifar.figure(photographs), ("row", "kept", "seed"))
+figure5 = store.grid_frame(cifar.figure(photographs), ("row", "kept", "seed"))
 complete = logs[logs["row"] == "Complete"]  # all labels kept: these rows are all the same
 same = [complete.assign(row=name) for name in ("P+N", "CrossEntropy")]
 theirs = pd.concat([logs[logs["row"] != "Complete"], *same])
@@ -376,9 +395,9 @@ print(tables.caption(every, "regret in accuracy, mean ± standard deviation over
 tables.printed(regrets)
 
 # %% tags=["check"]
-peeked = every.pivot(index=["row", "seed"], columns="criterion", values="accuracy").dropna()
-honest = peeked[["last", "proxy_accuracy", "pu_auc", "oracle"]].max(axis=1)
-assert (peeked["test"] >= honest - 1e-9).all(), "no honest criterion may beat the one that peeks"
+behind = regret[["last", "last_3", "proxy_accuracy", "pu_auc"]].assign(oracle=0.0)
+behind = behind.add(regret["peeking"], axis=0)  # the test's accuracy minus that of the criterion
+assert not (behind < -1e-9).any(axis=None), "no honest criterion may beat the one that peeks"
 
 # %% [markdown]
 # ## 4.8 Does it know how sure it is?
@@ -400,9 +419,8 @@ figures.save(
 # %% [markdown]
 # **See:** below the dotted line a network is surer than it should be, above it less sure. (A dot is
 # a bin of at least 50 images.) CrossEntropy and DropoutReg are far too sure between .55 and .75. A
-# loss can rank well
-# and still be far off here: `auc` in the table is the area under the ROC curve of the probability
-# of any positive, on true labels.
+# loss can rank well and still be far off here: `auc` in the table is the area under the ROC curve
+# of the probability of any positive, on true labels.
 
 # %% tags=["nbval-check-output"]
 calibration = tables.summary(every_last, ["row"], ["calibration_error", "auc"])
@@ -496,7 +514,7 @@ else:
 # the missing labels. The rate is that before the last layer; the pools drop .4, .6 and .8 of it.
 
 # %% tags=["nbval-check-output"]
-sweep_frame = scoring.frame(store, cifar.dropout(photographs), ("dropout", "seed"))
+sweep_frame = store.grid_frame(cifar.dropout(photographs), ("dropout", "seed"))
 sweep_last = sweep_frame[sweep_frame["criterion"] == "last"]
 measures = ["accuracy", "f1", "detection_recall"]
 dropout = tables.printed(tables.summary(sweep_last, ["dropout"], measures))
@@ -526,11 +544,12 @@ dropout
 # from cross-entropy instead, as the draft proposed for its own loss.
 
 # %% tags=["nbval-check-output"]
-binary = scoring.frame(store, cifar.binary(photographs), ("row", "seed"))
+binary = store.grid_frame(cifar.binary(photographs), ("row", "seed"))
 selected = binary[binary["criterion"].isin(["last", "proxy_accuracy"])]
 scores_of = tables.printed(tables.summary(selected, ["row", "criterion"], ["accuracy"]))
 names = {"last": "last epoch", "proxy_accuracy": "best proxy accuracy"}
-vehicles = tables.wide(scores_of["accuracy"]).rename(columns=names)
+vehicles = tables.wide(scores_of["accuracy"]).reindex(columns=names).fillna("–")
+vehicles = vehicles.rename(columns=names)
 vehicles["n"] = scores_of["n"].groupby("row").max()
 tables.save(vehicles, "vehicles_cifar")
 print(tables.caption(binary, "accuracy on true test labels", f"{command} --only binary"))
@@ -559,7 +578,7 @@ tables.published("vehicles").astype(object).fillna("–")
 # that its rate is met to within $2^{-17}$; a value is still kept or not by a draw of its own.
 
 # %% tags=["nbval-check-output"]
-twins = scoring.frame(store, cifar.precision(photographs), ("row", "seed"))
+twins = store.grid_frame(cifar.precision(photographs), ("row", "seed"))
 fast = table[table["row"].isin(cifar.PRECISION_ROWS)]
 fast = fast.assign(accuracy=fast["accuracy"].where(fast["device"].str.endswith("bf16")))
 pairs = pd.concat([twins.assign(precision="fp32"), fast.assign(precision="bf16")])

@@ -179,7 +179,7 @@ ROWS = list(transfer.TABLE)
 def read(part: str, *names: str, of: str = preset) -> pd.DataFrame:
     """Return a part of the grid at the last epoch, a row a run."""
     runs = {name[1:]: run for name, run in transfer.grid(of).items() if name[0] == part}
-    frame = pixels.frame(store, runs, names)
+    frame = store.grid_frame(runs, names)
     return frame[frame["criterion"] == "last"]
 
 
@@ -384,9 +384,9 @@ figures.save(
 # %% [markdown]
 # **See:** a flat line means that the names of the categories teach the layers little beyond where
 # the objects are. On the scenes the means lie between .21 and .24 in no order, and the two folds
-# disagree on it (below): two pairs cannot show what names are worth, .012 by the twelve pairs of
-# section 6.13. The band, here and below, is the standard deviation over folds and seeds after every
-# fold has been shifted to the mean of all: folds differ by their classes, and that is not the
+# disagree on it (below): two pairs cannot show what names are worth, about .01 by the twelve pairs
+# of section 6.13. The band, here and below, is the standard deviation over folds and seeds after
+# every fold has been shifted to the mean of all: folds differ by their classes, and that is not the
 # question.
 
 # %% tags=["nbval-check-output"]
@@ -769,11 +769,12 @@ tables.save(findings, "hypothesis")
 print("\n\n".join(textwrap.fill(sentence, 95) for sentence in sentences))
 
 # %% [markdown]
-# **See:** on the scenes the hypothesis holds in part. Labels that keep every outline keep .70 of
-# the gain without names and .54 with random ones, and names are worth the rest; one category with
-# all others missing keeps nothing that can be told. Between them the rate decides (6.7): missing
-# instances cost the more, the more there are, as far as two pairs can show. On MSRC the question
-# is open: where no gain from clean labels is found, wrong ones cannot be shown to spoil it.
+# **See:** on the scenes the hypothesis holds in part. Labels that keep every outline keep more than
+# two thirds of the gain without names and half of it with random ones, and names are worth the
+# rest; one category with all others missing keeps nothing that can be told. Between them the rate
+# decides (6.7): missing instances cost the more, the more there are, as far as two pairs can show.
+# On MSRC the question is open: where no gain from clean labels is found, wrong ones cannot be shown
+# to spoil it.
 #
 # ## 6.14 A run of your own
 #

@@ -122,7 +122,7 @@ for case in ("single", "several", "categories"):
     print(f"{case}: {made or 'photographs of'} {size[case]['dataset']}")
 
 # %% tags=["nbval-check-output"]
-frame = pixels.frame(store, segmentation.single(preset), ("row", "seed"), more=segmentation.SCORES)
+frame = store.grid_frame(segmentation.single(preset), ("row", "seed"))
 last = frame[frame["criterion"] == "last"]
 table = tables.printed(tables.summary(last, ["row"], metrics.STATISTICS))
 tables.save(table[table["n"] > 0], f"table3_{single}")
@@ -369,9 +369,7 @@ def shown_on(size: dict) -> str:
     return several if named == several else f"{several}; categories: {named}"
 
 
-crowd = pixels.frame(
-    store, segmentation.several(preset), ("case", "row", "seed"), more=segmentation.SCORES
-)
+crowd = store.grid_frame(segmentation.several(preset), ("case", "row", "seed"))
 crowd_last = crowd[crowd["criterion"] == "last"]
 where = shown_on(size)
 cases = crowd_last.groupby(["row", "case"], sort=False)["mean_iu"].agg(["mean", "std"])
@@ -543,7 +541,7 @@ explore.panel(draw, interactive=interactive, controls=controls)
 
 # %% tags=["nbval-check-output"]
 photo_command = f"nbkit sweep segmentation --preset {photographs}"
-photos = pixels.frame(store, segmentation.single(photographs), ("row", "seed"))
+photos = store.grid_frame(segmentation.single(photographs), ("row", "seed"))
 shown = photos[photos["criterion"] == "last"]
 pets = tables.printed(tables.summary(shown, ["row"], metrics.STATISTICS))
 tables.save(pets[pets["n"] > 0], "table3_pets3")
@@ -580,7 +578,7 @@ for name, own in {"pets3": photo_records, single: list(records.values())}.items(
         print(f"the balanced w_U / w_P is {np.mean(balanced):.3f}")
 
 # %% tags=["nbval-check-output"]
-coco = pixels.frame(store, segmentation.several(photographs), ("case", "row", "seed"))
+coco = store.grid_frame(segmentation.several(photographs), ("case", "row", "seed"))
 shown = coco[coco["criterion"] == "last"]
 streets = tables.printed(tables.summary(shown, ["case", "row"], metrics.STATISTICS))
 tables.save(streets[streets["n"] > 0], "several_photographs")
