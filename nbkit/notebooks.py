@@ -147,6 +147,7 @@ def execute(
                 execution_timeout=cell_seconds,
                 start_timeout=120,
                 autosave_cell_every=0,
+                coalesce_streams=True,  # the kernel cuts what is printed at random
                 cwd=str(output.parent),
             )
     except PapermillExecutionError as error:
