@@ -118,7 +118,7 @@ figures.save(
 # %% [markdown]
 # **See:** how far ours lies from the author's logs (recomputed) and from the draft, with half of
 # the images (`small`) and with all of them (full size, `paper`); and whether they tell the same
-# story from row to row. Exponential is the row that does not.
+# story from row to row. Exponential is the row that is furthest off.
 
 # %% tags=["nbval-check-output"]
 compared = tables.beside(sources, order, scoring.MACRO)
@@ -129,9 +129,9 @@ print(tables.caption(table, criterion, f"{command} --only table"))
 compared
 
 # %% [markdown]
-# The author trained on all 100,000 images. So does preset `paper`, for 30 epochs in batches of 128;
-# a run takes forty minutes of one core, and they are published seed by seed. Does the order of the
-# losses change with the size?
+# The author trained on all 100,000 images. So does preset `paper`, for 30 epochs in batches of 128
+# (`small`: 12 in batches of 32); a run takes about half an hour of one core with bf16, and they are
+# published seed by seed. Does the order of the losses change?
 
 # %% tags=["nbval-check-output"]
 measures = [*scoring.MACRO, "detection_precision", "detection_recall"]
@@ -143,9 +143,9 @@ full
 # %% [markdown]
 # **See:** every row gains, and balanced Exponential most. With .714 it leaves CrossEntropy behind
 # (.638, the draft's .64), but not Weighted and BootstrapHard (.771 and .770), and it does not come
-# near the draft's .82. So how far losses lie apart depends on the size of the training, and who
-# leads does not, as far as these seeds can tell. The rest of this notebook is about `small`, which
-# has every row.
+# near the draft's .82. So how far losses lie apart depends on the training (images, epochs and
+# batches differ at once), and who leads does not, as far as one seed of these rows can tell. The
+# rest of this notebook is about `small`, which has every row.
 
 # %% tags=["nbval-check-output"]
 ours = tables.printed(tables.summary(last, ["row"], scoring.MACRO))
@@ -188,9 +188,9 @@ print("draft, best first:", ", ".join(mean["draft"].dropna().sort_values()[::-1]
 # %% [markdown]
 # **See:** the draft's order does not come back. There Exponential leads the rows with missing
 # labels (.82); here, with balanced weights, it is beside CrossEntropy (.583 and .578; above it at
-# full size), and .11 below BootstrapHard and Weighted (.693 and .691). It finds .92 of the
-# positives, but only .63 of what it calls positive is: its threshold is .29, not one half (4.6).
-# Without weights, as two of the draft's three runs were, it is beside Weighted.
+# full size, in one seed), and .11 below BootstrapHard and Weighted (.693 and .691). It finds .92 of
+# the positives, but only .63 of what it calls positive is: its threshold is .29, not one half
+# (4.6). Without weights, as two of the draft's three runs were, it is beside Weighted.
 
 # %% [markdown]
 # ## 4.4 More than luck? Differences seed by seed
