@@ -7,6 +7,8 @@ from torch import Tensor
 
 from nbkit import paths
 
+EVERY = 30  # seconds: what a kill may cost; a save can take as long as a small epoch on a card
+
 
 class TrainingError(RuntimeError):
     """Training stopped: a loss that is not finite, or a checkpoint that cannot be used."""
@@ -41,7 +43,7 @@ def load(path: Path, tensors: list[Tensor], *, seeds: list[int], precision: str)
     try:
         if not path.exists():
             return None
-        state = torch.load(path, map_location=tensors[0].device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)  # its history stays there
         others = state["seeds"] != seeds
         before = state.get("precision", precision)  # older checkpoints do not say
         history = {name: state["history"][name] for name in ("epochs", "losses", "diverged")}

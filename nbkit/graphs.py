@@ -6,6 +6,7 @@ step to step is an argument, and everything else stays where it is in memory.
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 
@@ -27,7 +28,7 @@ class CudaGraphs:
 
     def __init__(self, model: nn.Module):
         self.model = model
-        self.own = torch.cuda.Stream()
+        self.own = _stream()
         self.pool = torch.cuda.graph_pool_handle()
 
     @contextlib.contextmanager
@@ -48,8 +49,9 @@ class CudaGraphs:
             If the function waits for the host, or its memory does not suffice.
         """
         graph = torch.cuda.CUDAGraph()
-        for generator in self.model.generators:
-            graph.register_generator_state(generator)
+        if torch.__version__ < "2.14":  # from there on a graph finds them by itself
+            for generator in self.model.generators:
+                graph.register_generator_state(generator)
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=self.own):
                 function(*arguments)
@@ -59,6 +61,12 @@ class CudaGraphs:
                 "to train without"
             ) from error
         return graph.replay
+
+
+@functools.cache
+def _stream() -> torch.cuda.Stream:
+    """One for the process: what the libraries reserve for a stream is never given back."""
+    return torch.cuda.Stream()
 
 
 class Replayed:

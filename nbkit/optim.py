@@ -75,16 +75,18 @@ def learning_rate_at(schedule: str, peak: float, total: int) -> Callable[[int], 
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: the same bits everywhere, and no waiting on a busy machine.
+def repeatable() -> Iterator[None]:
+    """Compute the same bits every time: one thread on the CPU, fixed kernels on a card.
 
     The arithmetic of small layers is too short to share; two threads on a busy machine can cost ten
-    times one. Several runs at once use the other cores.
+    times one. Several runs at once use the other cores. On a card cuDNN would choose kernels whose
+    sums have no order, and take fp32 for TF32, which has three digits.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
     finally:
         torch.set_num_threads(before)
 

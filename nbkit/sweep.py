@@ -76,7 +76,8 @@ def compute(
         ``data/results`` of the project by default.
     engine : str
         ``inline`` (this process), ``processes`` (a worker a core, one thread each), or the address
-        of a Dask scheduler such as ``tcp://host:8786``. All three give the same numbers.
+        of a Dask scheduler such as ``tcp://host:8786``. All three give the same numbers; on a GPU
+        the last bits of a stacked network may depend on its neighbours.
     workers : int, optional
         Worker processes of ``processes``; the cores of the machine by default, one on a GPU.
     device : str
@@ -181,18 +182,18 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
 
     If the stack as a whole fails, its runs are trained one at a time, so that only the guilty fail.
     """
-    from nbkit.optim import one_thread
+    from nbkit.optim import repeatable
 
-    start = time.perf_counter()
+    start, failed = time.perf_counter(), None
     try:
         data = [run.data_fingerprint() for run in stack]
         device = pick_device(device)
-        with one_thread():
+        with repeatable():
             results = experiments.compute(stack, device)
     except Exception:
-        if len(stack) == 1:
-            return [traceback.format_exc()]
-        return [train_stack([run], device)[0] for run in stack]
+        failed = traceback.format_exc()
+    if failed:  # here, since ``except`` would hold on to the memory of the whole stack
+        return [failed] if len(stack) == 1 else [train_stack([run], device)[0] for run in stack]
     seconds = (time.perf_counter() - start) / len(stack)
     made = {"device": device, "seconds": round(seconds, 4), **provenance()}
     return [

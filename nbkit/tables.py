@@ -155,6 +155,11 @@ def regret(
     return table.rename_axis(columns=None).reset_index()
 
 
+def pu_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose positives are partly unlabelled: all but Complete and P+N."""
+    return frame[~frame["row"].isin(["Complete", "P+N"])]
+
+
 def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
     """Return a caption: how many runs a row has, under which criterion, where, and how to get them.
 

@@ -7,6 +7,7 @@ all of it is one CUDA graph; see ``graphs``.
 
 import functools
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from nbkit.graphs import Replayed, recorder_on
 from nbkit.images import Images
 from nbkit.losses import Loss, SquaredError
 from nbkit.losses.base import check_priors, over_networks
-from nbkit.optim import Adam, learning_rate_at, one_thread, tune_allocator
+from nbkit.optim import Adam, learning_rate_at, repeatable, tune_allocator
 from nbkit.precision import autocast, precision_on
 
 LABELS = (torch.int64, torch.uint8, torch.int16)  # int16: more classes than a byte can name
@@ -54,7 +55,7 @@ class History:
         return TrainingError(f"the loss {where}; try a lower learning rate")
 
 
-@one_thread()
+@repeatable()
 def fit(
     model: nn.Module,
     inputs: Tensor | Images,
@@ -101,8 +102,9 @@ def fit(
     on_epoch : callable, optional
         Called after each epoch with its number (from 1), in evaluation mode, without gradients.
     checkpoint : path, optional
-        Written after every epoch (under another name first, then renamed), and continued from if
-        it is there: an interrupted training ends in the same weights.
+        Written after the first epoch and then every ``checkpoints.EVERY`` seconds (under another
+        name first, then renamed), and continued from if it is there: an interrupted training ends
+        in the same weights.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def fit(
     told = {"seeds": list(model.seeds), "precision": precision}
     if checkpoint is not None:
         vars(history).update(checkpoints.load(checkpoint, state, **told) or {})
-    running = torch.zeros(len(model.seeds), device=device)
+    running, saved = torch.zeros(len(model.seeds), device=device), -math.inf
 
     def step(index: Tensor, rate: float | Tensor, *mixed: Tensor) -> None:
         x, y = gather(inputs, targets, index)
@@ -170,8 +172,9 @@ def fit(
             model.eval()
             with torch.no_grad():
                 history.epochs.append(on_epoch(epoch + 1))
-        if checkpoint is not None:
+        if checkpoint is not None and time.monotonic() - saved >= checkpoints.EVERY:
             checkpoints.save(checkpoint, state, history=vars(history), **told)
+            saved = time.monotonic()
     model.eval()
     for own, learned in zip(loss.parameters(), parameters[len(weights) :], strict=True):
         own.data = learned.detach()[0]
@@ -279,8 +282,9 @@ def _losses(model, loss, parameters, x, y, weight_ratio, mixed=(), prior=None) -
             own, logits, y, ratio
         )
     if y.ndim > 2 and not y.is_floating_point():  # one network; every position is an example
-        given = (weight_ratio,) if loss.separable else (prior,) if loss.per_image else ()
-        return loss.value(logits[0], y[0], *given)[None]
+        given = {"weight_ratio": weight_ratio} if loss.separable else {}
+        given |= {"prior": prior} if loss.per_image else {}
+        return loss.value(logits[0], y[0], **given)[None]
     if not mixed:
         return loss.stacked(logits, y, weight_ratio)
     share, pick = mixed

@@ -87,7 +87,9 @@ def whole_sweep() -> None:
         for key, run in moons.grid("laptop").items()
     }
     with tempfile.TemporaryDirectory() as folder:
-        report = sweep.compute(grid.values(), store=runs.Store(folder), show=lambda line: None)
+        report = sweep.compute(
+            grid.values(), store=runs.Store(folder), device="cpu", show=lambda line: None
+        )
     print(
         f"moons: {report.computed} distinct networks of 200 to 300 epochs: {report.seconds:.0f} s"
     )
@@ -108,7 +110,9 @@ def growth() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 store = runs.Store(folder)
                 start = time.perf_counter()
-                sweep.compute(wanted, store=store, engine="inline", show=lambda line: None)
+                sweep.compute(
+                    wanted, store=store, engine="inline", device="cpu", show=lambda line: None
+                )
                 seconds.append(time.perf_counter() - start)
         ratios.append(seconds[1] / seconds[0])
     say("moons: seconds for 2x the repeats / seconds", ratios, "at most 2.1")

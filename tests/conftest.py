@@ -28,6 +28,10 @@ def pytest_collection_modifyitems(config, items):
                 item._id = type(item._id).parse(f"{item.nodeid}@{mark.args[0]}")
 
 
+needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+EVERYWHERE = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_card])]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """Keep torch to one thread: the tests are small, and pytest-xdist runs several at once."""

@@ -6,7 +6,7 @@ import fake_cifar
 import numpy as np
 import pytest
 import torch
-from conftest import handed
+from conftest import EVERYWHERE, handed
 
 from nbkit import data, losses, models, paths, precision, runs, sweep, train
 from nbkit.checks import VOID
@@ -162,13 +162,14 @@ def test_a_checkpoint_does_not_go_on_in_another_precision(tmp_path, monkeypatch)
                 cifar.fit(run, checkpoint=tmp_path / "run.pt")
 
 
-def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(monkeypatch):
+@pytest.mark.parametrize("device", EVERYWHERE)
+def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(device, monkeypatch):
     run = CifarRun(**SHORT | {"epochs": 2})
     epochs = killed_in_the_second_epoch(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        sweep.compute([run], engine="inline")
+        sweep.compute([run], engine="inline", device=device)
     assert paths.checkpoint(run.key).exists()
-    sweep.compute([run], engine="inline")
+    sweep.compute([run], engine="inline", device=device)
     assert len(epochs) == 3
     assert not paths.checkpoint(run.key).exists()
     record = runs.Store().load(run)

@@ -3,6 +3,7 @@
 import ast
 import errno
 import json
+import math
 import os
 import re
 import shutil
@@ -320,6 +321,26 @@ def test_a_checkpoint_goes_on(tmp_path):
     fit(tmp_path / "run.pt")
     assert len(fit(tmp_path / "run.pt", 3).losses) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["run.pt"]
+
+
+def test_a_checkpoint_comes_after_the_first_epoch_and_then_now_and_again(tmp_path, monkeypatch):
+    def kept(every):
+        monkeypatch.setattr(checkpoints, "EVERY", every)
+        path = tmp_path / f"{every}.pt"
+        fit(path, 4)
+        return len(torch.load(path, weights_only=True)["history"]["losses"])
+
+    assert [kept(every) for every in (0, math.inf)] == [4, 1]
+
+
+def test_the_history_of_a_checkpoint_stays_on_the_host(tmp_path):
+    """Where the network is on a card, too: what is scored later has to join it."""
+    path = tmp_path / "run.pt"
+    fit(path)
+    saved = torch.load(path, weights_only=True)["tensors"]
+    elsewhere = [torch.empty_like(tensor, device="meta") for tensor in saved]  # as on a card
+    history = checkpoints.load(path, elsewhere, seeds=[0], precision="fp32")
+    assert {loss.device.type for loss in history["losses"]} == {"cpu"}
 
 
 def test_a_checkpoint_of_another_seed_is_refused_and_left_as_it_is(tmp_path):

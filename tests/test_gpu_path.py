@@ -5,13 +5,14 @@ value on the host (``.item()``, boolean indexing, ``nonzero``) or mixes devices 
 optimiser do not run there; tests marked ``gpu`` train on a real card.
 """
 
-import contextlib
-
+import fake_cifar
 import pytest
 import torch
+from conftest import EVERYWHERE, needs_card
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from nbkit import fcn, losses, models, train
+from nbkit import fcn, losses, models, optim, sweep, train
+from nbkit.experiments import cifar, classification, moons, pretraining, segmentation, thresholds
 from nbkit.images import Images
 
 NETWORKS, EXAMPLES, BATCH, FEATURES, CLASSES = 3, 20, 6, 4, 5
@@ -181,28 +182,14 @@ def trained(spec, device, dropout=0.0, faded=False):
     return logits.cpu(), torch.stack(history.losses).cpu()
 
 
-@contextlib.contextmanager
-def full_precision():
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
-
-
-needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-
 @pytest.mark.gpu
 @needs_card
 @pytest.mark.parametrize("faded", [False, True], ids=["bare", "faded"])
 @pytest.mark.parametrize("spec", SPECS)
 def test_training_on_a_card_agrees_with_the_cpu(spec, faded):
-    with full_precision():
-        card, host = (trained(spec, device, faded=faded) for device in ("cuda", "cpu"))
-        for one, other in zip(card, host, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+    card, host = (trained(spec, device, faded=faded) for device in ("cuda", "cpu"))
+    for one, other in zip(card, host, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.gpu
@@ -210,3 +197,38 @@ def test_training_on_a_card_agrees_with_the_cpu(spec, faded):
 def test_training_with_dropout_on_a_card_repeats():
     for first, again in zip(*(trained("gce", "cuda", 0.3) for _ in range(2)), strict=True):
         torch.testing.assert_close(first, again, rtol=1e-5, atol=1e-6)
+
+
+SCENES = {"dataset": "scenes", "images": 40, "objects": 3, "epochs": 2}
+SHORT = {
+    "moons": moons.MoonsRun(epochs=2),
+    "digits": classification.ClassificationRun(dataset="digits", epochs=2),
+    "thresholds": thresholds.ThresholdRun(loss="gce", examples=500, epochs=2),
+    "cifar": cifar.CifarRun(images=200, epochs=5, batch_size=32),
+    "cifar_estimated": cifar.CifarRun(
+        images=200, epochs=2, batch_size=32, loss=classification.ESTIMATED
+    ),
+    "segmentation": segmentation.SegmentationRun(
+        **SCENES, loss="nnpu(imbalanced=True, per_image=True)"
+    ),
+    "transfer": pretraining.TransferRun(**SCENES | {"images": 80}, source_epochs=1, folds=4),
+}
+
+
+@pytest.mark.parametrize("device", EVERYWHERE)
+@pytest.mark.parametrize("run", SHORT.values(), ids=SHORT)
+def test_every_experiment_runs_through_a_sweep(run, device, sandbox, store):
+    fake_cifar.write_cache(sandbox / "data", train=200)
+    engine = "processes" if device == "cuda" else "inline"
+    sweep.compute([run], store=store, engine=engine, device=device)
+    assert store.load(run)["provenance"]["device"] == device
+
+
+def test_what_repeats_is_neither_tf32_nor_a_sum_without_an_order():
+    """The two are on by default in cuDNN, and read without a card."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32
+    with optim.repeatable():
+        assert (cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32) == (True, True, False)
+        assert not torch.backends.cuda.matmul.allow_tf32
+    assert (cudnn.enabled, cudnn.deterministic, cudnn.allow_tf32) == before

@@ -10,6 +10,7 @@ import itertools
 
 import pytest
 import torch
+from conftest import needs_card
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -199,7 +200,7 @@ def test_a_step_that_cannot_be_recorded_says_what_to_do(monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@needs_card
 @pytest.mark.parametrize("made", STEPS.values(), ids=STEPS)
 def test_a_graph_on_a_card_learns_what_single_kernels_do(made, monkeypatch):
     def trained(recorder):

@@ -10,6 +10,7 @@ import signal
 import tempfile
 import time
 import tracemalloc
+import weakref
 
 import pandas as pd
 import pytest
@@ -167,6 +168,23 @@ def test_failing_run_of_a_stack_fails_alone(store, tmp_path, act):
     assert store.missing([bad, *wanted]) == [bad]
     assert f"act = '{act}'" in store.error_path(bad).read_text()
     assert "Traceback" in store.error_path(bad).read_text() or act == "return"
+
+
+def test_a_failed_stack_is_let_go_before_its_runs_are_trained_alone(monkeypatch):
+    """Or what it held of a card would be missing there."""
+    held = []
+
+    def out_of_memory(stack, device):
+        if len(stack) > 1:
+            network = torch.nn.Linear(2, 2)
+            held.append(weakref.ref(network))
+            raise torch.OutOfMemoryError(f"no memory for {network}")
+        assert held[0]() is None
+        return [sweep_fake.result(run) for run in stack]
+
+    monkeypatch.setattr(sweep_fake, "compute", out_of_memory)
+    outcomes = sweep.train_stack([FakeRun(seed=seed) for seed in range(2)], "cpu")
+    assert all(isinstance(outcome, dict) for outcome in outcomes), outcomes
 
 
 def test_a_long_list_of_failures_is_cut_short_in_the_message_but_not_on_disk(store):

@@ -15,7 +15,7 @@ from nbkit.data import voc
 from nbkit.data.scenes import fingerprint
 from nbkit.data.segmented import Segmented
 from nbkit.images import Images
-from nbkit.optim import one_thread
+from nbkit.optim import repeatable
 
 EVALUATION_BATCH = 50
 EVALUATIONS = 20  # of a training, at most, evenly spaced and the last epoch among them
@@ -172,7 +172,7 @@ def predict(model: fcn.FCN, pixels: np.ndarray, step: int = 1) -> tuple[np.ndarr
     model.eval()
     images = Images(torch.from_numpy(pixels).to(next(model.parameters()).device))
     predicted, positive = [], []
-    with one_thread():
+    with repeatable():
         for start in range(0, len(pixels), EVALUATION_BATCH):
             logits = model(images.plain(slice(start, start + EVALUATION_BATCH))[None])[0]
             logits = logits[..., ::step, ::step].float()

@@ -11,6 +11,7 @@ from nbkit.experiments import cifar, classification
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.scoring import results
 from nbkit.images import Images
+from nbkit.optim import repeatable
 
 DATASETS = (*classification.DATASETS, "cifar")
 
@@ -52,6 +53,7 @@ def run(dataset: str, images: int = 0, **parameters) -> ClassificationRun:
     return ClassificationRun(dataset=dataset, **parameters)
 
 
+@repeatable()
 def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
     """Train one run and score it under every selection criterion.
 

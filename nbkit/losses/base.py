@@ -170,12 +170,18 @@ class FadeIn(Loss):
         start = -picked(log_p, y)
         return self.alpha * start + (1 - self.alpha) * self.loss.formula(log_p, y)
 
-    def value(self, logits: Tensor, target: Tensor, given: Tensor | None = None) -> Tensor:
-        """Return the loss of a batch; ``given`` is the third argument of the loss's own value."""
+    def value(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        weight_ratio: Tensor | None = None,
+        prior: Tensor | None = None,
+    ) -> Tensor:
+        """Return the loss of a batch; ``prior``, (B,), is for a risk with ``per_image``."""
         if self.separable:
-            return super().value(logits, target, given)
-        more = (given,) if self.per_image else ()
-        return self._fade(logits, target, self.loss.value(logits, target, *more))
+            return super().value(logits, target, weight_ratio)
+        own = {"prior": prior} if self.per_image else {}
+        return self._fade(logits, target, self.loss.value(logits, target, **own))
 
     def with_mixup(self, logits: Tensor, target: Tensor, *mixed: Tensor) -> Tensor:
         """Fade in a loss that wants mixed examples; see ``risks.PURisk.with_mixup``."""

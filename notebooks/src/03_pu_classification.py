@@ -240,7 +240,7 @@ example = np.array([[300, 40, 10], [30, 90, 0], [60, 5, 45]])  # rows are true c
 ten_seeds = classification.grid(preset)
 chosen = store.grid_frame(ten_seeds, ("row", "seed"))
 chosen = chosen[chosen["criterion"] == "proxy_accuracy"]
-chosen = chosen[~chosen["row"].isin(["Complete", "P+N"])].copy()
+chosen = tables.pu_rows(chosen).copy()
 chosen["held-out proxy"] = [
     max(store.load(ten_seeds[row, seed])["curves"]["proxy_accuracy"])
     for row, seed in zip(chosen["row"], chosen["seed"], strict=True)

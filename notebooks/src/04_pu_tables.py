@@ -211,7 +211,7 @@ print("draft, best first:", ", ".join(mean["draft"].dropna().sort_values()[::-1]
 digits_grid = classification.grid(preset)
 sweep.compute(digits_grid.values(), engine=engine, device=device, store=store)
 digits = store.grid_frame(digits_grid, ("row", "seed"))
-digits = digits[~digits["row"].isin(["Complete", "P+N"]) & digits["criterion"].eq("last")]
+digits = tables.pu_rows(digits[digits["criterion"] == "last"])
 apart = statistics.paired(digits, by="row", value="accuracy", reference="Exponential")
 figures.dots(
     apart[["difference"]],
@@ -234,7 +234,7 @@ statistics.printed(apart)
 # Now the photographs, the draft's rows:
 
 # %% tags=["nbval-check-output"]
-unlabelled = last[~last["row"].isin(["Complete", "P+N"])]
+unlabelled = tables.pu_rows(last)
 paired = statistics.paired(unlabelled, by="row", value="accuracy", reference="Exponential")
 tables.save(statistics.printed(paired), "differences_cifar")
 minus = "accuracy minus that of Exponential, last epoch"
@@ -350,7 +350,7 @@ ahead.loc[decided].round(3).join(after)
 # and nnPU .7 of the positives. How far training stays from the minimiser depends on the loss.
 
 # %% tags=["nbval-check-output"]
-pu = every_last[~every_last["row"].isin(["Complete", "P+N"])]
+pu = tables.pu_rows(every_last)
 paired = statistics.paired(pu, by="row", value="accuracy", reference="Exponential")
 tables.save(statistics.printed(paired), "differences_extended_cifar")
 criterion = "accuracy minus that of balanced Exponential, last epoch, Holm over all rows"

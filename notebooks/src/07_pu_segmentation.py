@@ -224,7 +224,7 @@ print(
 # nothing apart, so there are five: a choice made after a look, which no verdict is corrected for.)
 
 # %%
-unlabelled = last[~last["row"].isin(["Complete", "P+N"])]
+unlabelled = tables.pu_rows(last)
 paired = statistics.paired(unlabelled, by="row", value="mean_iu", reference="CrossEntropy")
 figures.save(
     figures.dots(
@@ -425,7 +425,7 @@ print(tables.caption(frame, f"average precision, {criterion}", only_single))
 found
 
 # %%
-by_size = last[~last["row"].isin(["Complete", "P+N"])].groupby("row", sort=False)[measures[1:]]
+by_size = tables.pu_rows(last).groupby("row", sort=False)[measures[1:]]
 by_size = by_size.mean()
 if "(base rate, seed 0)" in found.index:
     by_size.loc["(base rate)"] = [chance.get(name, np.nan) for name in measures[1:]]
@@ -446,7 +446,7 @@ figures.save(
 # all rows the two agree:
 
 # %% tags=["nbval-check-output"]
-ranked = last[~last["row"].isin(["Complete", "P+N"])].groupby("row")[["found", "mean_iu"]].mean()
+ranked = tables.pu_rows(last).groupby("row")[["found", "mean_iu"]].mean()
 ranked = ranked.dropna()
 if len(ranked) > 2:
     agree = ranked["found"].corr(ranked["mean_iu"], method="spearman")
@@ -557,7 +557,7 @@ figures.save(row_by_row(shown, title), "table3_photographs")
 # there, is the best row here. Against cross-entropy, seed by seed:
 
 # %% tags=["nbval-check-output"]
-unlabelled = shown[~shown["row"].isin(["Complete", "P+N"])]
+unlabelled = tables.pu_rows(shown)
 apart = statistics.paired(unlabelled, by="row", value="mean_iu", reference="CrossEntropy")
 tables.save(statistics.printed(apart), "table3_differences_pets3")
 what = "pets3, mean IU minus that of CrossEntropy, last epoch"
@@ -636,7 +636,7 @@ for name, source in sources.items():
 # %% tags=["nbval-check-output"]
 for name, source in sources.items():
     scores = source[source["criterion"] == "last"]
-    rows = scores[~scores["row"].isin(["Complete", "P+N"])]
+    rows = tables.pu_rows(scores)
     apart = statistics.paired(rows, by="row", value="mean_iu", reference="CrossEntropy")
     sure = apart[apart["verdict"].isin(["higher", "lower"])]
     print(f"{name}: {len(sure)} rows are told apart from cross-entropy after Holm's correction.")
