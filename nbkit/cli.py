@@ -117,10 +117,10 @@ def _study(args: argparse.Namespace) -> int:
         return 0
     from nbkit import pages
     from nbkit.presets import check_study
-    from nbkit.sweep import check_engine, pick_device
+    from nbkit.sweep import check, pick_device
 
     check_study(args.preset)
-    check_engine(args.engine)
+    check(args.engine, args.device)
     pick_device(args.device)
     index = pages.study(
         args.preset,
@@ -136,10 +136,9 @@ def _study(args: argparse.Namespace) -> int:
 def _sweep(args: argparse.Namespace) -> int:
     from nbkit import checks, experiments
     from nbkit.runs import Store
-    from nbkit.sweep import DEVICES, check_engine, compute
+    from nbkit.sweep import check, compute
 
-    check_engine(args.engine)
-    checks.choice("device", args.device, DEVICES)
+    check(args.engine, args.device)
     if args.workers is not None:
         checks.count("workers", args.workers)
     grid = experiments.module(args.experiment).grid(args.preset)

@@ -125,8 +125,8 @@ def missing(
         lost = positives[order[: round(rate * positives.size)]]
     if lost.size == positives.size:
         raise ValueError(
-            f"rate {rate:g} dropped all {positives.size} positives; choose a smaller rate: "
-            "nothing can be learned without a labelled positive"
+            f"rate {rate:g} dropped all {positives.size} positives; choose a smaller rate (or a "
+            "larger kept): nothing can be learned without a labelled positive"
         )
     after = before.astype(np.int64)
     after[lost] = 0

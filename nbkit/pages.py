@@ -65,6 +65,7 @@ def study(
         none.
     """
     folder = paths.ROOT / "runs" / preset
+    shutil.rmtree(folder / "figures", ignore_errors=True)  # or the index would show old ones
     environment = {"NBKIT_FIGURES": str(folder / "figures")}
     todo, pages, failures, start = notebooks.study_notebooks(), [], [], time.monotonic()
     if not todo:

@@ -29,6 +29,19 @@ def sizes(preset: str, section: str) -> dict:
     return chosen[section]
 
 
+def photographs(preset: str, section: str) -> dict:
+    """Return the sizes of a section whose images are photographs; ValueError for made scenes."""
+    chosen = sizes(preset, section)
+    parts = {name: part for name, part in chosen.items() if isinstance(part, dict)}
+    made = [name for name, part in parts.items() if part.get("dataset") == "scenes"]
+    if set(made) - {"live"}:
+        raise ValueError(
+            f"photographs = {preset!r}: its {section} is of made scenes; take small, paper, or a "
+            "preset of your own photographs"
+        )
+    return chosen
+
+
 def check_study(preset: str) -> None:
     """Raise ValueError unless a preset has all sections that the notebooks need together."""
     presets = _read()
@@ -78,8 +91,12 @@ def _fit(where: str, given: dict, known: dict) -> None:
 
 
 def _alike(value: object, example: object) -> bool:
+    """Whether a value is of the kind of an example; only where that is 0 a number may be 0."""
     if isinstance(example, list):
-        return isinstance(value, list) and all(_alike(item, example[0]) for item in value)
-    if isinstance(example, float):
-        return type(value) in (int, float)
-    return type(value) is type(example)
+        several = isinstance(value, list) and len(value) > 0
+        return several and all(_alike(item, example[0]) for item in value)
+    kinds = (int, float) if isinstance(example, float) else (type(example),)
+    if type(value) not in kinds:
+        return False
+    number = type(value) in (int, float)
+    return not number or (value > 0 or value == example == 0)

@@ -6,17 +6,13 @@ writers wins.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
 import os
-import platform
-import subprocess
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -63,6 +59,9 @@ class Run:
     def data_fingerprint(self) -> str:
         """Return what identifies the data of the run."""
         raise NotImplementedError
+
+    def check_data(self) -> None:
+        """Raise RuntimeError unless the data are at hand; they are fetched if they can be."""
 
     def stack(self) -> tuple:
         """Return what runs must share to be trained as one stack; by default everything."""
@@ -141,11 +140,7 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise StoreError if no result could be written: before hours of training, not after."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.root).close()  # permissions alone do not tell
-        except OSError as error:
-            raise _refused("write to", self.root, error) from error
+        check_writable(self.root, "NBKIT_RESULTS")
 
     def error_path(self, run: Run) -> Path:
         """Return the file that tells why a run failed, there or not."""
@@ -231,6 +226,27 @@ class Store:
         first = [*names, "key", "device", "criterion", *scores]
         return found.reindex(columns=dict.fromkeys([*first, *found.columns]))
 
+    def progress(self, parts: Mapping[str, Callable], preset: str) -> pd.DataFrame:
+        """Return how many runs each part of an experiment has, finished and missing.
+
+        Parameters
+        ----------
+        parts : mapping
+            Name -> function of the preset, which returns runs by names.
+        preset : str
+
+        Returns
+        -------
+        DataFrame
+            A row a part, and ``all``, where a run that stands in several parts counts once.
+        """
+        wanted = {name: {*make(preset).values()} for name, make in parts.items()}
+        wanted["all"] = set().union(*wanted.values())
+        table = pd.DataFrame({"runs": {name: len(runs) for name, runs in wanted.items()}})
+        table["missing"] = [len(self.missing(runs)) for runs in wanted.values()]
+        table.insert(1, "finished", table["runs"] - table["missing"])
+        return table.rename_axis("part")
+
     def _records(self, experiment: str) -> Iterator[tuple[str, dict]]:
         for path in sorted((self.root / experiment).glob("*.json")):
             record = _read(path)
@@ -250,29 +266,13 @@ class Store:
             raise _refused("write", path, error) from error
 
 
-@functools.cache
-def provenance() -> dict:
-    """Return what produced a result: versions, machine and git commit."""
-    versions = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
-    return {**versions, "python": platform.python_version(), "commit": _commit()}
-
-
-def _commit() -> str:
-    """Return the last commit that changed nbkit, marked ``+`` if files differ from it."""
+def check_writable(folder: Path, variable: str) -> None:
+    """Raise StoreError if nothing can be written to a folder, which a variable can move."""
     try:
-        last, changed = (
-            subprocess.run(
-                ["git", *words, "--", "nbkit"],
-                cwd=paths.ROOT,
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout.strip()
-            for words in (("log", "-1", "--format=%h"), ("status", "--porcelain"))
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return last + ("+" if changed else "")
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not tell
+    except OSError as error:
+        raise _refused("write to", folder, error, variable) from error
 
 
 def _key(experiment: str, version: int, data: str, parameters: dict) -> str:
@@ -283,18 +283,26 @@ def _key(experiment: str, version: int, data: str, parameters: dict) -> str:
 def _read(path: Path) -> dict | None:
     """Return what a file holds if it is the result that its name says."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         key = _key(*(record[name] for name in ("experiment", "version", "data", "parameters")))
-        whole = all(isinstance(scores, dict) for scores in record["metrics"].values())
+        scores = [list(one.values()) for one in record["metrics"].values()]
+        whole = scores and all(one and {*map(type, one)} <= {int, float} for one in scores)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _refused("read", path, error) from error
+        raise StoreError(
+            f"cannot read {path}: {error.strerror or error}; let it be read, or set NBKIT_RESULTS "
+            "to another folder"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return _set_aside(path, f"it is not a result ({error.__class__.__name__}: {error})")
     if key != path.stem:
         return _set_aside(path, "it holds another run")
-    return record if whole else _set_aside(path, "its metrics are not grouped by criterion")
+    return record if whole else _set_aside(path, "its metrics are no numbers by criterion")
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"it holds {text}")
 
 
 def _set_aside(path: Path, reason: str) -> None:
@@ -305,8 +313,9 @@ def _set_aside(path: Path, reason: str) -> None:
         path.replace(bad)
     except FileNotFoundError:
         pass  # another process was first
-    except OSError as error:
-        raise _refused(f"set aside the broken file ({reason})", path, error) from error
+    except OSError as error:  # of a folder that may only be read, the others can be
+        warnings.warn(f"{path}: {reason}; it cannot be set aside: {error}", stacklevel=4)
+        return
     warnings.warn(f"{path}: {reason}; set aside as {bad.name}, to be computed again", stacklevel=4)
 
 
@@ -317,10 +326,10 @@ def _remove(path: Path) -> None:
         raise _refused("remove", path, error) from error
 
 
-def _refused(verb: str, path: Path, error: OSError) -> StoreError:
+def _refused(verb: str, path: Path, error: OSError, variable: str = "NBKIT_RESULTS") -> StoreError:
     return StoreError(
-        f"cannot {verb} {path}: {error.strerror or error}; free some space or set NBKIT_RESULTS to "
-        "a folder you can write to, and run the same command again: finished runs are kept"
+        f"cannot {verb} {path}: {error.strerror or error}; free some space or set {variable} to a "
+        "folder you can write to, and run the same command again: finished runs are kept"
     )
 
 

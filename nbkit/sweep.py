@@ -5,7 +5,6 @@ writes the store; a result is stored the moment its stack is done.
 """
 
 import contextlib
-import itertools
 import multiprocessing
 import os
 import sys
@@ -18,11 +17,12 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 
 from nbkit import checks, experiments, paths
-from nbkit.runs import Run, Store, provenance
+from nbkit.progress import Progress, failures
+from nbkit.provenance import provenance
+from nbkit.runs import Run, Store, check_writable
 
 ENGINES = ("inline", "processes")
 PATIENCE = 60  # seconds for the first worker of a cluster to come
-QUIET = 600  # seconds without a line of progress, if a run ends
 DEVICES = ("auto", "cpu", "cuda")
 
 Outcome = dict | str  # a result, or the traceback of the failure
@@ -94,15 +94,14 @@ def compute(
     ValueError
         For an unknown engine or device, or a number of workers below 1.
     StoreError
-        If results cannot be written, before anything is trained; if one cannot, what was stored
-        before stays.
+        If results or checkpoints cannot be written, before anything is trained; if one cannot, what
+        was stored before stays.
     SweepError
-        At the end, if runs failed: names each and the file that holds its traceback. At once, if
-        the scheduler of a cluster is gone.
+        At the end, if runs failed: says why, and names the file that holds the traceback. At once,
+        if the scheduler of a cluster is gone.
     """
     start = time.monotonic()
-    check_engine(engine)
-    checks.choice("device", device, DEVICES)
+    check(engine, device)
     if workers is not None:
         checks.count("workers", workers)
     store = store or Store()
@@ -111,9 +110,13 @@ def compute(
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
     if missing:
         store.check_writable()
-        if engine in ENGINES:
-            device = pick_device(device)  # on a cluster each worker picks its own
-        progress = _Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
+        if engine in ENGINES:  # on a cluster each worker has its own device, folders and data
+            device = pick_device(device)
+            check_writable(paths.runs(), "NBKIT_RUNS")
+            for run, text in without_data(missing).items():
+                report.failed[run] = store.save_error(run, text)
+        missing = [run for run in missing if run not in report.failed]
+        progress = Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
         stacks = list(batches(missing))
         for stack, outcomes in _engine(engine, stacks, device, workers):
             for run, outcome in zip(stack, outcomes, strict=True):
@@ -129,18 +132,32 @@ def compute(
             progress.advance(len(stack), len(report.failed))
     report.seconds = time.monotonic() - start
     if report.failed:
-        raise SweepError(_failures(report))
+        raise SweepError(failures(report.total, report.failed))
     return report
 
 
-def check_engine(engine: str) -> str:
-    """Return the engine if it is one; ValueError otherwise."""
+def check(engine: str, device: str) -> None:
+    """Raise ValueError unless these are an engine and a device of ``compute``."""
+    checks.choice("device", device, DEVICES)
     if engine not in ENGINES and "://" not in str(engine):
         raise ValueError(
             f"engine must be {', '.join(ENGINES)} or the address of a Dask scheduler such as "
             f"tcp://127.0.0.1:8786; got {engine!r}"
         )
-    return engine
+
+
+def without_data(runs: list[Run]) -> dict[Run, str]:
+    """Return the runs whose data are not at hand, with the traceback: tried once a data set."""
+    reasons: dict[str, str] = {}
+    for run in runs:
+        data = run.data_fingerprint()
+        if data not in reasons:
+            try:
+                run.check_data()
+                reasons[data] = ""
+            except RuntimeError:
+                reasons[data] = traceback.format_exc()
+    return {run: reason for run in runs if (reason := reasons[run.data_fingerprint()])}
 
 
 def pick_device(device: str) -> str:
@@ -314,36 +331,3 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
                 text = f"{future.status} on the cluster: {future.exception()!r}"
                 yield stack, [text] * len(stack)
             future.release()
-
-
-class _Progress:
-    """A line at the start, every tenth of the way and every ten minutes: finished, failed, left."""
-
-    def __init__(self, total: int, show: Callable[[str], None]):
-        self.total, self.show = total, show
-        self.done, self.start = 0, time.monotonic()
-        self.told = 0, self.start
-        show(f"0/{total} runs")
-
-    def advance(self, finished: int, failed: int) -> None:
-        self.done += finished
-        tenth, now = 10 * self.done // self.total, time.monotonic()
-        if tenth > self.told[0] or now - self.told[1] > QUIET:
-            self.told = tenth, now
-            left = (now - self.start) * (self.total / self.done - 1)
-            failures = f", {failed} failed" if failed else ""
-            self.show(f"{self.done}/{self.total} runs{failures}, {left:.0f} s left")
-
-
-def _failures(report: Report) -> str:
-    lines = [f"{len(report.failed)} of {report.total} runs failed; the others are stored"]
-    told = ""
-    for run, path in itertools.islice(report.failed.items(), 10):
-        reason = path.read_text(encoding="utf-8").strip().splitlines()[-1]
-        parameters = ", ".join(f"{name}={value!r}" for name, value in run.parameters.items())
-        shown = "as above" if reason == told else reason
-        lines.append(f"  {run.experiment}({parameters}): {shown} [{path}]")
-        told = reason
-    if len(report.failed) > 10:
-        lines.append(f"  and {len(report.failed) - 10} more")
-    return "\n".join(lines)

@@ -208,6 +208,6 @@ def save(table: pd.DataFrame, name: str) -> Path | None:
     if folder is None:
         return None
     path = folder / f"{name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path)
+    with paths.writing(path) as partial:
+        table.to_csv(partial)
     return path

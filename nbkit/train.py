@@ -205,7 +205,9 @@ def _check_data(
     labelled = (known > 0).flatten(1).any(1)
     if not labelled.all():
         bare = (~labelled).nonzero().flatten().tolist()[:5]
-        raise ValueError(f"network(s) {bare} have no labelled positive to learn from")
+        raise ValueError(
+            f"network(s) {bare} have no labelled positive to learn from; keep more labels"
+        )
     return size
 
 

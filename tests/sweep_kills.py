@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from nbkit import experiments, runs, sweep
+from nbkit import experiments, provenance, runs, sweep
 from nbkit.experiments.moons import MoonsRun
 
 RATES, SEEDS = 60, 4
@@ -74,7 +74,7 @@ def warm_up() -> None:
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     torch.optim.Adam([parameter], foreach=True).step()
-    runs.provenance()
+    provenance.provenance()
     context = multiprocessing.get_context("fork")
     sweep.multiprocessing.get_context = lambda method: context
 

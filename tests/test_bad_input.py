@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from nbkit import data, losses, metrics, models, noise, optim, statistics, train
+from nbkit.experiments import moons
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.pretraining import TransferRun
 
@@ -338,13 +339,22 @@ BAD = {
         lambda: ClassificationRun(loss="nnpu", weight_ratio=0.2),
         r"nnpu has a prior and takes no class weights: weight_ratio must be 1, got 0.2",
     ),
+    "size that the stride does not divide": (
+        lambda: TransferRun(images=60, objects=3, size=100),
+        r"size must be a multiple of 8 with network='narrow', got 100",
+    ),
+    "no name of a data set": (lambda: TransferRun(dataset=""), r"dataset must be scenes, .*got ''"),
+    "class weights of a risk on moons": (
+        lambda: moons.MoonsRun(loss="dist_pu", weight_ratio=0.2),
+        r"dist_pu has a prior and takes no class weights",
+    ),
     "prior per image of digits": (
         lambda: ClassificationRun(loss="nnpu(per_image=True)"),
-        r"only masks have a prior per image",
+        r"only the masks of a segmentation have a prior per image",
     ),
     "prior per image of a pre-training": (
         lambda: TransferRun(images=60, objects=3, loss="nnpu(per_image=True)"),
-        r"a pre-training has no prior per image",
+        r"only the masks of a segmentation have a prior per image",
     ),
     "rate of an unknown schedule": (
         lambda: optim.learning_rate_at("cosine", 0.1, 10),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import fake_voc
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from nbkit import fcn, losses, metrics, paths, runs, sweep, tables, train
 from nbkit.checks import VOID
 from nbkit.experiments import pixels, pretraining, segmentation, transfer
+from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.pretraining import TransferRun
 from nbkit.experiments.segmentation import SegmentationRun
 
@@ -322,3 +324,19 @@ def test_regret_and_caption_take_runs_on_masks_finished_or_not():
         assert regret[[*criteria, "peeking"]].notna().all(axis=1).sum() == done
         assert tables.caption(frame, "", "").startswith(f"{done} of 2 runs finished")
         sweep.compute([grid["CrossEntropy", 0]], store=store, engine="inline")
+
+
+def test_a_folder_of_ones_own_is_one_folder_however_it_is_written(sandbox, monkeypatch):
+    fake_voc.write(sandbox / "photos")
+    monkeypatch.chdir(sandbox)
+    monkeypatch.setenv("HOME", str(sandbox))
+    ways = ("photos", "./photos/", "~/photos", str(sandbox / "elsewhere" / ".." / "photos"))
+    assert len({TransferRun(dataset=way, size=64).key for way in ways}) == 1
+
+
+@pytest.mark.parametrize("kind", [SegmentationRun, ClassificationRun])
+def test_complete_labels_are_one_run_whatever_share_it_is_given(kind):
+    own = SCENES if kind is SegmentationRun else {}
+    given = [kind(**own, annotation="Complete", kept=kept) for kept in (0.3, 1.0)]
+    assert given[0].key == given[1].key
+    assert given[0].kept == 1

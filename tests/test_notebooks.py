@@ -273,6 +273,9 @@ def test_a_notebook_exports_what_it_saves(smoke):
     names = re.findall(r'figures\.save\(.*?"([\w{}]+)",?\s*\)$', source, re.M | re.S)
     wanted = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     wanted |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"([\w{}]+)"\)', source)}
+    photographs = {"{alone}": "pets3", "{photo_data}": "msrc"}  # of preset small
+    for variable, dataset in photographs.items():
+        wanted = {name.replace(variable, dataset) for name in wanted}
     wanted = {re.sub(r"{\w+}", "scenes", name) for name in wanted}  # the data set of preset smoke
     folder = smoke.root / "figures"
     assert {path.name for path in folder.glob("*")} == wanted

@@ -19,7 +19,7 @@ import sweep_kills
 import torch
 from sweep_fake import FakeRun
 
-from nbkit import losses, runs, sweep, train
+from nbkit import losses, progress, runs, sweep, train
 from nbkit.experiments import moons
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.moons import MoonsRun
@@ -149,10 +149,10 @@ def test_loss_that_raises_fails_its_runs_only_and_once_cured_they_alone_run(stor
         assert all(f"{name} = {value!r}\n" in text for name, value in run.parameters.items())
         assert "Traceback" in text
         assert "ArithmeticError: the loss exploded" in text
-        named = ", ".join(f"{name}={value!r}" for name, value in run.parameters.items())
-        assert f"moons({named}): " in message
-        assert str(store.error_path(run)) in message
-    assert message.count("ArithmeticError: the loss exploded") == 1  # the others: as above
+    named = ", ".join(f"{name}={value!r}" for name, value in guilty[0].parameters.items())
+    assert f"moons({named}) and {len(guilty) - 1} more: ArithmeticError: the loss" in message
+    assert str(store.error_path(guilty[0])) in message
+    assert message.count("ArithmeticError: the loss exploded") == 1
     report = compute(wanted, store)
     assert (report.found, report.computed) == (len(wanted) - len(guilty), len(guilty))
     assert not any(store.error_path(run).exists() for run in wanted)
@@ -168,6 +168,33 @@ def test_failing_run_of_a_stack_fails_alone(store, tmp_path, act):
     assert store.missing([bad, *wanted]) == [bad]
     assert f"act = '{act}'" in store.error_path(bad).read_text()
     assert "Traceback" in store.error_path(bad).read_text() or act == "return"
+
+
+def test_data_that_are_missing_are_looked_for_once_and_nothing_is_trained(store, monkeypatch):
+    looked = []
+
+    def check_data(run):
+        looked.append(run)
+        raise RuntimeError("the photographs are missing:\nfetch them with\n  nbkit data fetch")
+
+    monkeypatch.setattr(FakeRun, "check_data", check_data)
+    with pytest.raises(sweep.SweepError) as caught:
+        compute([FakeRun(seed=seed, group=seed) for seed in range(20)], store)
+    assert len(looked) == 1
+    told = str(caught.value)
+    assert re.search(r"\) and 19 more: RuntimeError: the photographs are missing:\n", told)
+    assert "nbkit data fetch [" in told
+    assert len(told.splitlines()) == 4
+
+
+def test_a_folder_of_checkpoints_that_cannot_be_written_stops_a_sweep_at_once(
+    store, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NBKIT_RUNS", str(tmp_path / "file" / "runs"))
+    with pytest.raises(runs.StoreError, match=r"cannot write to .*set NBKIT_RUNS"):
+        compute([FakeRun(folder=str(tmp_path))], store)
+    assert not sweep_fake.computed(tmp_path)
 
 
 def test_a_failed_stack_is_let_go_before_its_runs_are_trained_alone(monkeypatch):
@@ -465,7 +492,7 @@ def test_a_store_that_cannot_be_written_is_told_before_anything_is_trained(store
 
 
 def test_progress_is_told_at_every_run_when_runs_are_long(store, monkeypatch):
-    monkeypatch.setattr(sweep, "QUIET", -1)
+    monkeypatch.setattr(progress, "QUIET", -1)
     lines = []
     compute([FakeRun(seed=seed, group=seed) for seed in range(37)], store, show=lines.append)
     assert len(lines) == 38

@@ -4,6 +4,7 @@ Everingham et al. 2010, "The PASCAL visual object classes (VOC) challenge".
 """
 
 import functools
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -63,10 +64,22 @@ def folder(where: str | Path, size: int = 128) -> Segmented:
         names the file and the way out.
     """
     checks.count("size", size, least=16)
+    name = str(where) if str(where) in OFFICIAL else ""
+    return _load(locate(where), name, size, require(where))
+
+
+def require(where: str | Path) -> str:
+    """Return a hash of what is in the folder of a name or path; PASCAL VOC is fetched if missing.
+
+    Raises
+    ------
+    DataError
+        If a file is missing; whether they are whole is not looked at.
+    """
     root = locate(where)
     if str(where) == "voc" and not paths.there(root):
         fetch_pascal()
-    return _load(root, str(where) if str(where) in OFFICIAL else "", size, layout.content(root))
+    return layout.content(root)
 
 
 def fingerprint(where: str | Path, size: int = 128) -> str:
@@ -80,7 +93,9 @@ def fingerprint(where: str | Path, size: int = 128) -> str:
 
 def locate(where: str | Path) -> Path:
     """Return the folder of a name or path, whether it exists or not."""
-    return paths.cache() / where if str(where) in OFFICIAL else Path(where).absolute()
+    if str(where) in OFFICIAL:
+        return paths.cache() / where
+    return Path(os.path.normpath(Path(where).expanduser().absolute()))
 
 
 def verify(*wheres: str | Path) -> tuple[list[str], list[str]]:

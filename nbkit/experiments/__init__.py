@@ -5,6 +5,7 @@ notebooks show, and ``compute(runs, device)``, which trains runs that share thei
 """
 
 import importlib
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from nbkit import checks
@@ -20,3 +21,10 @@ def module(name: str) -> ModuleType:
 def compute(runs: list[Run], device: str) -> list[dict | Exception]:
     """Train runs of one stack; a result or the reason of failure for each, in order."""
     return module(runs[0].experiment).compute(runs, device)
+
+
+def joined(parts: Mapping[str, Callable], preset: str) -> dict[tuple, Run]:
+    """Return the runs of all parts of an experiment in a preset, by (part, name, ...)."""
+    return {
+        (part, *name): run for part, make in parts.items() for name, run in make(preset).items()
+    }

@@ -15,7 +15,7 @@ from nbkit import checks, data, losses, metrics, models, noise, paths, presets, 
 from nbkit.checks import VOID
 from nbkit.data.cifar import fingerprint, near_positive
 from nbkit.data.split import Split
-from nbkit.experiments import classification, scoring
+from nbkit.experiments import classification, joined, scoring
 from nbkit.experiments.classification import DRAFT_ROWS, ESTIMATED, ClassificationRun, Row
 from nbkit.experiments.scoring import FAR, Annotated, Trained, results, scores
 from nbkit.images import Images
@@ -84,6 +84,9 @@ class CifarRun(ClassificationRun):
     def data_fingerprint(self) -> str:
         return fingerprint(self.dataset)
 
+    def check_data(self) -> None:
+        load(self)
+
     def stack(self) -> tuple:
         return astuple(self)
 
@@ -147,7 +150,7 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
     half = size["epochs"] // 2
     dist_pu = two_sample | {"loss": f"dist_pu(setting='two_sample', warm_up={half})"}
     kinds = {
-        "Complete": {"annotation": "Complete", "kept": 1.0},
+        "Complete": {"annotation": "Complete"},
         "CrossEntropy": two_sample,
         "Weighted, Bayes r": two_sample | {"loss": "weighted", "weight_ratio": bayes},
         "Exponential, Bayes r": two_sample | {"loss": "exponential", "weight_ratio": 2 * bayes},
@@ -192,21 +195,12 @@ def precision(preset: str) -> dict[tuple[str, int], CifarRun]:
     }
 
 
-PARTS = {
-    "table": table,
-    "figure": figure,
-    "extended": extended,
-    "binary": binary,
-    "dropout": dropout,
-    "precision": precision,
-}
+PARTS = {part.__name__: part for part in (table, figure, extended, binary, dropout, precision)}
 
 
 def grid(preset: str) -> dict[tuple, CifarRun]:
     """Return every run of a preset by (part, ...), in the order in which they are worth having."""
-    return {
-        (part, *name): run for part, make in PARTS.items() for name, run in make(preset).items()
-    }
+    return joined(PARTS, preset)
 
 
 def _run(preset: str, row: str, seed: int, kept: float = 0.5) -> CifarRun:
@@ -215,7 +209,7 @@ def _run(preset: str, row: str, seed: int, kept: float = 0.5) -> CifarRun:
     if kept == 1:
         chosen = replace(chosen, annotation="Complete")
     return CifarRun(
-        kept=1.0 if chosen.annotation == "Complete" else kept,
+        kept=kept,
         images=size["images"],
         epochs=size["epochs"],
         batch_size=size["batch_size"],
@@ -273,8 +267,8 @@ def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> T
     classes = len(split.classes)
     model = models.VGG8(classes, [run.seed], dropout=run.dropout).to(device)
     true_values = {"kept": run.labelled_share, "prior": split.prior, "setting": run.setting}
-    loss = losses.build(run.loss, num_classes=classes, **true_values)
-    loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
+    loss = losses.build(run.loss, num_classes=classes, fade_in=run.fade_in, **true_values)
+    loss.to(device)
 
     def score(epoch: int) -> dict[str, torch.Tensor]:
         return scores(

@@ -71,16 +71,10 @@ class ClassificationRun(runs.Run):
         checks.choice("dataset", self.dataset, self.datasets)
         checks.choice("annotation", self.annotation, self.annotations)
         checks.fraction("kept", self.kept, low_open=True)
-        if self.loss != ESTIMATED:
-            built = losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
-            if built.per_image:
-                raise ValueError(f"only masks have a prior per image; got loss={self.loss!r}")
-            if not built.separable and self.weight_ratio != 1:
-                raise ValueError(
-                    f"{self.loss} has a prior and takes no class weights: weight_ratio must be 1, "
-                    f"got {self.weight_ratio}"
-                )
-        checks.finite("weight_ratio", self.weight_ratio, above=0)
+        if self.annotation == "Complete":
+            object.__setattr__(self, "kept", 1.0)  # one run, whatever it was given
+        spec = "forward" if self.loss == ESTIMATED else self.loss
+        losses.check(spec, weight_ratio=self.weight_ratio)
         checks.fraction("dropout", self.dropout, high_open=True)
         checks.count("epochs", self.epochs)
         checks.count("batch_size", self.batch_size)
@@ -202,7 +196,6 @@ def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
     return {
         (name, seed): ClassificationRun(
             dataset=size["dataset"],
-            kept=1.0 if row.annotation == "Complete" else 0.5,
             epochs=size["epochs"],
             seed=seed,
             **vars(row),
@@ -255,8 +248,9 @@ def fit(stack: list[ClassificationRun], device: str = "cpu") -> Trained:
     sizes = (inputs.shape[1], 128, 64, classes)
     model = models.MLP(sizes, [run.seed for run in stack], dropout=first.dropout).to(device)
     share = first.labelled_share
-    loss = losses.build(first.loss, kept=share, prior=split.prior, num_classes=classes)
-    loss = (losses.FadeIn(loss) if first.fade_in else loss).to(device)
+    loss = losses.build(
+        first.loss, kept=share, prior=split.prior, num_classes=classes, fade_in=first.fade_in
+    ).to(device)
 
     def score(epoch: int) -> dict[str, torch.Tensor]:
         test = probabilities(model, test_inputs.expand(len(stack), -1, -1))

@@ -45,8 +45,7 @@ class MoonsRun(runs.Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.fraction("kept", self.kept, low_open=True)
-        losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
-        checks.finite("weight_ratio", self.weight_ratio, above=0)
+        losses.check(self.loss, weight_ratio=self.weight_ratio)
         checks.finite("noise", self.noise, least=0)
         checks.count("epochs", self.epochs)
         checks.finite("learning_rate", self.learning_rate, above=0)
@@ -153,8 +152,9 @@ def fit(stack: list[MoonsRun], device: str = "cpu", *, watch: bool = False) -> T
     targets = torch.from_numpy(observed).to(device)
     inputs = torch.from_numpy(np.stack([split.train_inputs for split in splits])).to(device)
     model = models.MLP(SIZES, [run.seed for run in stack], bias_std=1.0).to(device)
-    loss = losses.build(first.loss, kept=first.kept, prior=0.5, num_classes=2)
-    loss = (losses.FadeIn(loss) if first.fade_in else loss).to(device)
+    loss = losses.build(
+        first.loss, kept=first.kept, prior=0.5, num_classes=2, fade_in=first.fade_in
+    ).to(device)
     ratio = torch.tensor([run.weight_ratio for run in stack], device=device)
     history = train.fit(
         model,

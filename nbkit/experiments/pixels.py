@@ -57,6 +57,10 @@ class PixelRun(runs.Run):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.dataset:
+            raise ValueError("dataset must be scenes, a name or a folder of photographs, got ''")
+        if self.dataset not in ("scenes", *voc.OFFICIAL):  # one folder, however it is written
+            object.__setattr__(self, "dataset", str(voc.locate(self.dataset)))
         for name in ("images", "objects"):
             if (self.dataset == "scenes") != (checks.count(name, getattr(self, name), least=0) > 0):
                 raise ValueError(
@@ -67,12 +71,22 @@ class PixelRun(runs.Run):
         checks.fraction("dropout", self.dropout, high_open=True)
         for name in ("size", "epochs", "batch_size"):
             checks.count(name, getattr(self, name))
+        stride = fcn.TRUNKS[self.network].stride
+        if self.size % stride:
+            raise ValueError(
+                f"size must be a multiple of {stride} with network={self.network!r}, "
+                f"got {self.size}"
+            )
         checks.finite("learning_rate", self.learning_rate, above=0)
 
     def data_fingerprint(self) -> str:
         if self.dataset == "scenes":
             return fingerprint(self.images, size=self.size, objects=(1, self.objects))
         return voc.fingerprint(self.dataset, self.size)
+
+    def check_data(self) -> None:
+        if self.dataset != "scenes":
+            voc.require(self.dataset)
 
 
 @dataclass(frozen=True)

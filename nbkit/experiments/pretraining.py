@@ -80,8 +80,7 @@ class TransferRun(PixelRun):
         sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
         checks.choice("source", self.source, sources)
         checks.fraction("rate", self.rate)
-        if losses.build(self.loss, kept=1.0, prior=0.5, num_classes=2).per_image:
-            raise ValueError(f"a pre-training has no prior per image; got loss={self.loss!r}")
+        losses.check(self.loss)
         checks.choice("balance", self.balance, losses.BALANCES)
         for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
             checks.count(name, getattr(self, name), least=least)
@@ -200,8 +199,9 @@ def pretrain(run: TransferRun, device: str = "cpu", checkpoint: Path | None = No
     prior = pixels.prior(masks if run.source == "one_category" else chosen.masks())
     model = network(noisy.num_classes).to(device)
     kept = 1 - run.rate if run.source.startswith("missing") else 1.0
-    loss = losses.build(run.loss, kept=kept, prior=prior, num_classes=noisy.num_classes)
-    loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
+    loss = losses.build(
+        run.loss, kept=kept, prior=prior, num_classes=noisy.num_classes, fade_in=run.fade_in
+    ).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, kept, masks)
     fit(model, pictures=chosen.images, labels=masks, loss=loss, weight_ratio=ratio)
     return Source(model.state_dict(), noisy.transition, noisy.pixel_transition)

@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score
 from nbkit import checks, fcn, losses, metrics, noise, paths, presets, rng, train
 from nbkit.checks import VOID
 from nbkit.data.segmented import Segmented
-from nbkit.experiments import pixels
+from nbkit.experiments import joined, pixels
 from nbkit.experiments.pixels import Observed, PixelRun
 from nbkit.experiments.scoring import by_criterion
 
@@ -73,12 +73,14 @@ class SegmentationRun(PixelRun):
         checks.choice("target", self.target, ("foreground", "categories"))
         checks.choice("annotation", self.annotation, ANNOTATIONS)
         checks.fraction("kept", self.kept, low_open=True)
+        if self.annotation == "Complete":
+            object.__setattr__(self, "kept", 1.0)  # one run, whatever it was given
         if self.hard and self.annotation not in INCOMPLETE:
             raise ValueError(
                 f"hard says which instances are missing, and of {self.annotation} none is: use "
                 f"annotation {' or '.join(INCOMPLETE)}"
             )
-        losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
+        losses.check(self.loss, per_image=True)
         checks.choice("balance", self.balance, losses.BALANCES)
 
     @property
@@ -157,7 +159,6 @@ def _case(
         (name, seed): SegmentationRun(
             **data,
             **size["network"],
-            kept=1.0 if row.annotation == "Complete" else 0.5,
             seed=seed,
             **vars(row),
         )
@@ -166,12 +167,12 @@ def _case(
     }
 
 
+PARTS = {"single": single, "several": several}
+
+
 def grid(preset: str) -> dict[tuple, SegmentationRun]:
     """Return every run of a preset by (part, ...), in the order in which they are worth having."""
-    parts = {"single": single, "several": several}
-    return {
-        (part, *name): run for part, make in parts.items() for name, run in make(preset).items()
-    }
+    return joined(PARTS, preset)
 
 
 def annotate(run: SegmentationRun) -> Observed:
@@ -215,8 +216,8 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
         kept=run.labelled_share,
         prior=pixels.prior(observed.true),
         num_classes=observed.classes,
-    )
-    loss = (losses.FadeIn(loss) if run.fade_in else loss).to(device)
+        fade_in=run.fade_in,
+    ).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, run.labelled_share, observed.masks[used])
     own = torch.from_numpy(pixels.image_priors(observed.true[used])).to(device)
 

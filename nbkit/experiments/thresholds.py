@@ -42,8 +42,7 @@ class ThresholdRun(runs.Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.fraction("kept", self.kept, low_open=True)
-        losses.build(self.loss, kept=self.kept, prior=0.5, num_classes=2)
-        checks.finite("weight_ratio", self.weight_ratio, above=0)
+        losses.check(self.loss, weight_ratio=self.weight_ratio)
         for name in ("prior", "assumed_prior"):
             checks.fraction(name, getattr(self, name), low_open=True, high_open=True)
         checks.count("examples", self.examples, least=100)
@@ -80,7 +79,10 @@ RATIOS = {
 
 
 def grid(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
-    """Return the runs by (loss, kept, weight ratio or assumed prior, seed)."""
+    """Return the runs by (loss, kept, weight ratio or assumed prior, seed).
+
+    Those of ``limits``, where the calculus is not meant to hold, stand at the end.
+    """
     size = presets.sizes(preset, "thresholds")
     shared = {"examples": size["examples"], "epochs": size["epochs"]}
     found = {}
@@ -105,7 +107,25 @@ def grid(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
                     found[name, kept, prior, seed] = ThresholdRun(
                         loss=spec, kept=kept, prior=prior, assumed_prior=prior, seed=seed, **shared
                     )
-    return found
+    return found | limits(preset)
+
+
+def limits(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
+    """Return runs of settings that leave what the calculus assumes, by the names of ``grid``."""
+    size = presets.sizes(preset, "thresholds")
+    kinds = {
+        ("backward", 0.5): {"loss": "backward", "weight_ratio": 0.5},
+        ("nnpu", 0.65): {"loss": "nnpu", "assumed_prior": 0.65},
+        ("vpu(mixup_weight=0.03)", 0.5): {"loss": "vpu"},
+        ("vpu(mixup_weight=0.3)", 0.5): {"loss": "vpu(mixup_weight=0.3)"},
+    }
+    return {
+        (name, 0.5, value, seed): ThresholdRun(
+            kept=0.5, examples=size["examples"], epochs=size["epochs"], seed=seed, **kind
+        )
+        for seed in range(size["seeds"])
+        for (name, value), kind in kinds.items()
+    }
 
 
 def closed_form(run: ThresholdRun) -> float:

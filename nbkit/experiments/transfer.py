@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from nbkit import fcn, losses, metrics, paths, presets, runs, train
-from nbkit.experiments import pixels
+from nbkit.experiments import joined, pixels
 from nbkit.experiments.pretraining import (
     VERBS,
     Source,
@@ -140,19 +140,12 @@ def missing(preset: str) -> dict[tuple[str, int, int], TransferRun]:
     }
 
 
+PARTS = {part.__name__: part for part in (table, rates, categories, missing, layers, worth)}
+
+
 def grid(preset: str) -> dict[tuple, TransferRun]:
     """Return every run of a preset by (part, ...), in the order in which they are worth having."""
-    parts = {
-        "table": table,
-        "rates": rates,
-        "categories": categories,
-        "missing": missing,
-        "layers": layers,
-        "worth": worth,
-    }
-    return {
-        (part, *name): run for part, make in parts.items() for name, run in make(preset).items()
-    }
+    return joined(PARTS, preset)
 
 
 def realised(store: runs.Store, grid: Mapping[tuple, TransferRun]) -> pd.DataFrame:

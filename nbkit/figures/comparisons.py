@@ -20,7 +20,7 @@ def dots(
     *,
     label: str,
     title: str,
-    zero: bool = False,
+    line: float | None = None,
 ) -> Figure:
     """A line a row, a marker a column; a row without any value says so.
 
@@ -32,8 +32,8 @@ def dots(
         Half the length of a bar through a marker, for some of the columns; NaN for none.
     label, title : str
         Of the value axis, and of the figure.
-    zero : bool
-        Whether a line marks 0.
+    line : float, optional
+        A value to be marked.
     """
     figure, axes = grid(1, 1, (8.2, 1.0 + 0.26 * len(values)))
     axis = axes[0, 0]
@@ -53,8 +53,8 @@ def dots(
     for place in places[values.isna().all(axis=1)]:
         where = axis.get_yaxis_transform()
         axis.text(0.02, place, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
-    if zero:
-        axis.axvline(0, color="black", linewidth=1, zorder=0)
+    if line is not None:
+        axis.axvline(line, color="black", linewidth=1, zorder=0)
     axis.set(yticks=places, yticklabels=values.index, xlabel=label, title=title)
     axis.set_ylim(len(values) - 0.5, -0.5)
     if len(values.columns) > 1:

@@ -50,10 +50,10 @@ def png(figure: Figure) -> bytes:
 def save(figure: Figure, name: str) -> Figure:
     """Export a figure as PNG and SVG if the runner asked for it (``NBKIT_FIGURES``); return it."""
     folder = paths.exports()
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{name}.png", metadata={"Software": None})
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    blank = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    for kind, metadata in blank.items() if folder else ():
+        with paths.writing(folder / f"{name}.{kind}") as partial:
+            figure.savefig(partial, format=kind, metadata=metadata)
     return figure
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "balanced_ratio",
     "bayes_ratio",
     "build",
+    "check",
     "create",
     "names",
     "parse",
@@ -99,7 +100,8 @@ def parse(spec: str) -> tuple[str, dict]:
     Raises
     ------
     ValueError
-        For another form, an unknown loss, or a weight ratio, which is a parameter of the run.
+        For another form, an unknown loss, or a weight ratio or number of classes, which are the
+        run's.
 
     Examples
     --------
@@ -117,6 +119,8 @@ def parse(spec: str) -> tuple[str, dict]:
         raise ValueError(message) from error
     if "weight_ratio" in hyper:
         raise ValueError(f"{spec}: the weight ratio is a parameter of the run, not of its loss")
+    if "num_classes" in hyper:
+        raise ValueError(f"{spec}: the number of classes is that of the data; leave it out")
     return checks.choice("loss", name, LOSSES), hyper
 
 
@@ -128,12 +132,13 @@ def build(
     num_classes: int,
     setting: str = "one_sample",
     weight_ratio: float = 1.0,
+    fade_in: bool = False,
 ) -> Loss:
     """Make the loss of a run from its text, filling in what the text leaves open.
 
     ``gce(q=0.5)`` is taken as it stands; a loss that needs ``kept``, ``prior``, ``setting`` or
     ``num_classes`` and does not name it gets the true value given here; a separable loss gets the
-    weight ratio.
+    weight ratio. With ``fade_in`` it begins with cross-entropy, see ``FadeIn``.
     """
     name, hyper = parse(spec)
     known = {
@@ -144,7 +149,30 @@ def build(
         "weight_ratio": weight_ratio,
     }
     accepted = inspect.signature(LOSSES[name]).parameters
-    return create(name, **{key: known[key] for key in known if key in accepted} | hyper)
+    loss = create(name, **{key: known[key] for key in known if key in accepted} | hyper)
+    return FadeIn(loss) if fade_in else loss
+
+
+def check(spec: str, *, weight_ratio: float = 1.0, per_image: bool = False) -> None:
+    """Raise ValueError unless a loss can be built from its text and takes what a run has for it.
+
+    Parameters
+    ----------
+    spec : str
+        As in ``parse``.
+    weight_ratio : float
+        Greater than 0, and 1 for a PU risk.
+    per_image : bool
+        Whether the run knows the prior of each image.
+    """
+    loss = build(spec, kept=0.5, prior=0.5, num_classes=2)
+    if loss.per_image and not per_image:
+        raise ValueError(f"only the masks of a segmentation have a prior per image; got {spec!r}")
+    if checks.finite("weight_ratio", weight_ratio, above=0) != 1 and not loss.separable:
+        raise ValueError(
+            f"{spec} has a prior and takes no class weights: weight_ratio must be 1, "
+            f"got {weight_ratio}"
+        )
 
 
 def takes(spec: str, key: str) -> bool:

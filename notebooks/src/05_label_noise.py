@@ -31,13 +31,16 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from nbkit import data, explore, figures, noise, rng, tables
+from nbkit import checks, data, explore, figures, noise, rng, tables
 from nbkit.annotations import annotate
 from nbkit.checks import VOID
 from nbkit.exercises import label_noise
 from nbkit.presets import sizes
 
 figures.use_style()
+checks.flag("interactive", interactive)
+checks.count("categories", categories, least=2)
+checks.count("seed", seed, least=0)
 images = sizes(preset, "label_noise")["images"]  # of scenes
 
 # %% [markdown]
@@ -287,8 +290,8 @@ assert dataset != "scenes" or gain.max() < 0.02
 # %% [markdown]
 # ## 5.5 Missing at random, or the hard ones?
 #
-# Theory likes labels that go missing *at random*: then notebook 01's formulas hold. People overlook
-# what is small or half outside the picture.
+# Theory likes labels that go missing *completely at random*, whatever the object looks like: then
+# notebook 01's formulas hold. People overlook what is small or half outside the picture.
 
 # %%
 pair = [flips("missing", rate), flips("missing_hard", rate)]
@@ -412,6 +415,7 @@ def restore(mask, instances):
     for unit in np.setdiff1d(instances, [0, 255]):
         repaired[instances == unit] = np.bincount(mask[instances == unit]).argmax()
     return repaired
+    # nothing: all pixels of a misclassified instance agree, and the mask alone has no other witness
     # END SOLUTION
 
 
