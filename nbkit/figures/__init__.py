@@ -4,7 +4,7 @@ Functions return a closed matplotlib figure: a notebook shows it by naming it la
 """
 
 from nbkit.figures.claims import parity, verdicts
-from nbkit.figures.comparisons import dots, rates, wall
+from nbkit.figures.comparisons import differences, dots, rates, wall
 from nbkit.figures.masks import masks, transitions
 from nbkit.figures.moons import moons_grid, side_by_side
 from nbkit.figures.scores import (
@@ -24,6 +24,7 @@ from nbkit.figures.transfer import filters, strips, tinted
 __all__ = [
     "balance",
     "confusion",
+    "differences",
     "dots",
     "filters",
     "gallery",

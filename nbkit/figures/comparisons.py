@@ -1,7 +1,7 @@
 """Rows beside rows: scores with their spread, and how often a category is called positive."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,6 +60,26 @@ def dots(
     if len(values.columns) > 1:
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
     return figure
+
+
+def differences(compared: Mapping[str, pd.DataFrame], *, label: str, title: str) -> Figure:
+    """Differences of rows from one of them with their intervals, and a line at 0.
+
+    Parameters
+    ----------
+    compared : mapping
+        Name -> frame with a row a difference: ``difference``, ``low``, ``high``, as from
+        ``statistics.paired``. The first one has all rows; NaN where there is nothing.
+    label, title : str
+        Of the value axis, and of the figure.
+    """
+    first = next(iter(compared.values()))
+    values = {name: one["difference"] for name, one in compared.items()}
+    halves = {name: (one["high"] - one["low"]) / 2 for name, one in compared.items()}
+    values, halves = (
+        pd.DataFrame(part).reindex(first.index).astype(float) for part in (values, halves)
+    )
+    return dots(values, halves, label=label, title=title, line=0)
 
 
 def rates(table: pd.DataFrame, *, label: str, title: str) -> Figure:

@@ -139,7 +139,7 @@ full
 
 # %% [markdown]
 # **See:** every row gains, and balanced Exponential most. With .714 it leaves CrossEntropy behind
-# (.638, the draft's .64), but not Weighted and BootstrapHard (.771 and .770), and it does not come
+# (.631, the draft's .64), but not Weighted and BootstrapHard (.773 and .770), and it does not come
 # near the draft's .82. So how far losses lie apart depends on the training (images, epochs and
 # batches differ at once), and who leads does not, as far as one seed of these rows can tell. The
 # rest of this notebook is about `small`, which has every row.
@@ -211,12 +211,10 @@ sweep.compute(digits_grid.values(), engine=engine, device=device, store=store)
 digits = store.grid_frame(digits_grid, ("row", "seed"))
 digits = tables.pu_rows(digits[digits["criterion"] == "last"])
 apart = statistics.paired(digits, by="row", value="accuracy", reference="Exponential")
-figures.dots(
-    apart[["difference"]],
-    (apart["high"] - apart["low"]).div(2).to_frame("difference"),
+figures.differences(
+    {"digits": apart},
     label="accuracy minus that of Exponential, with its 95 % interval",
     title="Digits: who differs from the draft's loss?",
-    line=0,
 )
 
 # %% [markdown]

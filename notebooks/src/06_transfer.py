@@ -280,16 +280,13 @@ def told_apart(frame: pd.DataFrame, reference: str) -> pd.DataFrame:
 # %%
 scratch = against(table, "FromScratch")
 theirs = against(draft.assign(seed=0), "FromScratch").reindex(scratch.index)
-fold4 = logs.groupby("row")["mean_iu"].mean()
-ours = f"ours, {scratch['n'].max()} pairs of fold and seed"
-gaps = {ours: scratch["difference"], "author's logs, fold 4": fold4 - fold4["FromScratch"]}
-gaps = pd.DataFrame(gaps | {"draft, four folds": theirs["difference"]}).reindex(scratch.index)
-halves = {ours: scratch, "draft, four folds": theirs}
-halves = {name: (one["high"] - one["low"]) / 2 for name, one in halves.items()}
+fold4 = logs.groupby("row", as_index=False)["mean_iu"].mean().assign(fold=4, seed=0)
+shown = {f"ours, {scratch['n'].max()} pairs of fold and seed": scratch}
+shown |= {"author's logs, fold 4": against(fold4, "FromScratch"), "draft, four folds": theirs}
 label = "mean IU minus that of FromScratch, with its 95 % interval"
 title = f"What pre-training adds: {dataset} beside the draft"
 figures.save(
-    figures.dots(gaps, pd.DataFrame(halves), label=label, title=title, line=0),
+    figures.differences(shown, label=label, title=title),
     f"table1_differences_{dataset}",
 )
 
@@ -583,12 +580,10 @@ equal
 missing_half = read("missing", "row", "fold", "seed")
 apart = against(missing_half, "CrossEntropy")
 figures.save(
-    figures.dots(
-        apart[["difference"]],
-        ((apart["high"] - apart["low"]) / 2).to_frame("difference"),
+    figures.differences(
+        {dataset: apart},
         label="mean IU after fine-tuning minus that of CrossEntropy, with its 95 % interval",
         title="Loss of the pre-training, half of the instances missing",
-        line=0,
     ),
     f"missing_{dataset}",
 )
@@ -621,14 +616,10 @@ photo_command = f"nbkit sweep transfer --preset {photographs}"
 photo_folds = list(range(1, photo_size["folds"] + 1))
 photo = read("table", "row", "fold", "seed", of=photographs)
 photo_scratch = against(photo, "FromScratch")
-both = {"photographs": photo_scratch, dataset: scratch}
-gaps = {name: one["difference"] for name, one in both.items()}
-halves = {name: (one["high"] - one["low"]) / 2 for name, one in both.items()}
-label = "mean IU minus that of FromScratch, with its 95 % interval"
+both = {"photographs": photo_scratch.reindex(scratch.index), dataset: scratch}
 title = f"What pre-training adds: photographs and {dataset}"
-gaps = pd.DataFrame(gaps).reindex(scratch.index)
 figures.save(
-    figures.dots(gaps, pd.DataFrame(halves), label=label, title=title, line=0),
+    figures.differences(both, label=label, title=title),
     "table1_differences_photographs",
 )
 
@@ -671,8 +662,8 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** the two levels themselves, clean labels and no pre-training at all, lie within the bands:
-# these runs cannot show what an error costs.
+# **See:** the two levels themselves, clean labels and no pre-training at all, lie closer together
+# than a band is wide: these runs cannot show what an error costs.
 
 # %% tags=["nbval-check-output"]
 photo_curve = by_rate(photo_rates)

@@ -222,12 +222,10 @@ print(
 unlabelled = tables.pu_rows(last)
 paired = statistics.paired(unlabelled, by="row", value="mean_iu", reference="CrossEntropy")
 figures.save(
-    figures.dots(
-        paired[["difference"]].astype(float),
-        (paired["high"] - paired["low"]).div(2).to_frame("difference"),
+    figures.differences(
+        {single: paired},
         label="mean IU minus that of CrossEntropy, last epoch (bars: 95 % interval)",
         title=f"Table 3 on {single}: who differs from cross-entropy?",
-        line=0,
     ),
     f"table3_differences_{single}",
 )
