@@ -1,18 +1,38 @@
-"""What produced a result: the versions of the packages, the machine's Python, the commit."""
+"""What produced a result: versions, the chip, the commit."""
 
+import contextlib
 import functools
 import platform
+import re
 import subprocess
 from importlib import metadata
+from pathlib import Path
 
 from nbkit import paths
 
 
 @functools.cache
-def provenance() -> dict:
-    """Return what produced a result: versions, machine and git commit."""
+def provenance(device: str = "cpu") -> dict:
+    """Return what produces results on a device, ``cpu`` or ``cuda``, in this process.
+
+    The chip belongs to it: another one adds in another order, and a training that stands on a
+    knife edge ends elsewhere. To be asked before the training, while the code is the one loaded.
+    """
     versions = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
-    return {**versions, "python": platform.python_version(), "commit": _commit()}
+    own = {"python": platform.python_version(), "chip": _chip(device), "commit": _commit()}
+    return versions | own
+
+
+def _chip(device: str) -> str:
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # Linux alone has it
+        named = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+        model = named[1] if named else model
+    return f"{model}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _commit() -> str:

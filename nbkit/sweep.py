@@ -76,8 +76,8 @@ def compute(
         ``data/results`` of the project by default.
     engine : str
         ``inline`` (this process), ``processes`` (a worker a core, one thread each), or the address
-        of a Dask scheduler such as ``tcp://host:8786``. All three give the same numbers; on a GPU
-        the last bits of a stacked network may depend on its neighbours.
+        of a Dask scheduler such as ``tcp://host:8786``. All three give the same numbers on one
+        kind of chip; on a GPU the last bits of a stacked network may depend on its neighbours.
     workers : int, optional
         Worker processes of ``processes``; the cores of the machine by default, one on a GPU.
     device : str
@@ -205,6 +205,7 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
     try:
         data = [run.data_fingerprint() for run in stack]
         device = pick_device(device)
+        made = provenance(device)
         with repeatable():
             results = experiments.compute(stack, device)
     except Exception:
@@ -212,7 +213,7 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
     if failed:  # here, since ``except`` would hold on to the memory of the whole stack
         return [failed] if len(stack) == 1 else [train_stack([run], device)[0] for run in stack]
     seconds = (time.perf_counter() - start) / len(stack)
-    made = {"device": device, "seconds": round(seconds, 4), **provenance()}
+    made = {"device": device, "seconds": round(seconds, 4), **made}
     return [
         "".join(traceback.format_exception(result))
         if isinstance(result, Exception)
