@@ -272,8 +272,8 @@ def levelled(frame: pd.DataFrame, *, value: str, group: str, by: Sequence[str]) 
     Returns
     -------
     DataFrame
-        The frame with ``value`` shifted, the mean of a setting that every group has unchanged; as
-        it was unless there are two such settings.
+        The frame with ``value`` shifted, the mean of a setting that has as many runs in every group
+        unchanged; as it was unless there are two settings that every group has.
     """
     means = frame.pivot_table(index=list(by), columns=group, values=value).dropna()
     if len(means) < 2:

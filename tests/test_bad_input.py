@@ -9,6 +9,7 @@ from nbkit import data, losses, metrics, models, noise, optim, statistics, train
 from nbkit.experiments import moons
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.pretraining import TransferRun
+from nbkit.experiments.segmentation import SegmentationRun
 
 RNG = np.random.default_rng(0)
 Y = np.array([0, 1, 2, 1, 0, 255])
@@ -337,11 +338,19 @@ BAD = {
     ),
     "class weights of a risk": (
         lambda: ClassificationRun(loss="nnpu", weight_ratio=0.2),
-        r"nnpu has a prior and takes no class weights: weight_ratio must be 1, got 0.2",
+        r"nnpu has a prior and takes no class weights: weight_ratio must be 1 .*got 0.2",
     ),
     "size that the stride does not divide": (
         lambda: TransferRun(images=60, objects=3, size=100),
         r"size must be a multiple of 8 with network='narrow', got 100",
+    ),
+    "loss of a pre-training without masks": (
+        lambda: TransferRun(images=60, objects=3, source="autoencoder", balance="balanced"),
+        r"source='autoencoder' has no masks, .*got loss='cross_entropy', balance='balanced'",
+    ),
+    "class weights of a risk on masks": (
+        lambda: SegmentationRun(images=60, objects=1, loss="nnpu", balance="half"),
+        r"nnpu has a prior and takes no class weights: .* balance 'none', got 1.0 and 'half'",
     ),
     "no name of a data set": (lambda: TransferRun(dataset=""), r"dataset must be scenes, .*got ''"),
     "class weights of a risk on moons": (

@@ -6,8 +6,9 @@ import fake_voc
 import numpy as np
 import pytest
 import torch
+from conftest import handed
 
-from nbkit import fcn, losses, metrics, paths, runs, sweep, tables, train
+from nbkit import fcn, losses, metrics, paths, rng, runs, sweep, tables, train
 from nbkit.checks import VOID
 from nbkit.experiments import pixels, pretraining, segmentation, transfer
 from nbkit.experiments.classification import ClassificationRun
@@ -94,6 +95,49 @@ def test_a_run_sees_no_validation_image_and_none_that_is_held_out(monkeypatch):
     assert not rows_of(pictures) & (rows_of(whole.images[whole.validation]) | rows_of(held))
 
 
+def test_a_run_trains_with_the_weights_of_its_masks_and_the_prior_of_the_true_ones(monkeypatch):
+    run = SegmentationRun(**SCENES, loss="weighted", balance="balanced")
+    told = handed(monkeypatch, lambda: segmentation.fit(run))
+    labels = told["targets"][0].numpy()
+    balanced = ((labels > 0) & (labels != VOID)).sum() / (labels == 0).sum()
+    assert told["weight_ratio"].tolist() == pytest.approx([balanced])
+    risk = dataclasses.replace(run, loss="nnpu", balance="none")
+    told = handed(monkeypatch, lambda: segmentation.fit(risk))
+    assert told["weight_ratio"] is None
+    true = segmentation.annotate(run).true
+    assert told["loss"].prior == pytest.approx((true[true != VOID] > 0).mean())
+
+
+def test_the_proxy_knows_observed_masks_and_the_oracle_complete_ones():
+    run = SegmentationRun(**SCENES | {"epochs": 4}, loss="weighted", balance="balanced")
+    trained = segmentation.fit(run)
+    observed, last = trained.observed, trained.history.epochs[-1]
+    held, step = observed.held_out, pixels.PROXY_STEP
+    guess, _ = pixels.predict(trained.model, observed.data.images[held], step)
+    clean, seen = (m[held][:, ::step, ::step] for m in (observed.true, observed.masks))
+    overlap = [
+        ((guess == k) & (clean == k)).sum()
+        / (((guess == k) | (clean == k)) & (clean != VOID)).sum()
+        for k in (0, 1)
+    ]
+    assert last["oracle"].item() == pytest.approx(np.mean(overlap))
+    prior = (observed.true[observed.true != VOID] > 0).mean()
+    labelled, known = (seen > 0) & (seen != VOID), seen != VOID
+    found = (guess[labelled] > 0).mean()
+    assert 0 < found < 1
+    proxy = prior * (2 * found - 1) + (guess[known] == 0).mean()
+    assert last["proxy_accuracy"].item() == pytest.approx(proxy)
+
+
+def test_intervals_are_those_of_their_measure():
+    per_image = np.random.default_rng(0).integers(1, 40, (30, 3, 3))
+    found = pixels.with_intervals(per_image, 5)
+    for name in metrics.STATISTICS:
+        draw = rng.generator(5, "bootstrap", name)
+        ends = metrics.bootstrap(per_image, name, rng=draw)
+        assert [found[f"{name}_low"], found[f"{name}_high"]] == pytest.approx(list(ends))
+
+
 def test_validation_labels_reach_no_weight(monkeypatch):
     run = SegmentationRun(**SCENES)
     honest = segmentation.fit(run)
@@ -115,6 +159,49 @@ def test_transfer_shares_no_image_between_pre_training_fine_tuning_and_validatio
     whole = pixels.load(run)
     assert not source & target
     assert not (source | target) & rows_of(whole.images[whole.validation])
+
+
+def test_a_fine_tuning_is_scored_on_the_validation_images_of_its_fold_alone(monkeypatch):
+    run, scored, predict = TransferRun(**TRANSFER), [], pixels.predict
+    monkeypatch.setattr(
+        pixels,
+        "predict",
+        lambda model, images, *step: scored.append(images) or predict(model, images),
+    )
+    transfer.finetune(run, pretraining.Source({}))
+    _, target = pretraining.divide(run)
+    for images in scored:
+        assert rows_of(images) == rows_of(target.images[target.validation])
+    assert len(scored) == run.epochs + 1
+
+
+def test_target_images_are_drawn_anew_for_every_seed(monkeypatch):
+    pictures = []
+    for seed in (0, 1):
+        run = TransferRun(**TRANSFER, target_images=20, seed=seed)
+        told = handed(monkeypatch, lambda run=run: transfer.finetune(run, pretraining.Source({})))
+        pictures.append(rows_of(told["inputs"].pixels.numpy()))
+    assert pictures[0] != pictures[1]
+
+
+@pytest.mark.parametrize("source", ["missing", "missing_hard"])
+def test_a_pre_training_knows_the_share_that_is_left_and_the_true_prior(source, monkeypatch):
+    run = TransferRun(**TRANSFER, source=source, rate=0.25, loss="forward")
+    assert handed(monkeypatch, lambda: pretraining.pretrain(run))["loss"].kept == 0.75
+    run = dataclasses.replace(run, loss="nnpu")
+    whole, _ = pretraining.divide(run)
+    true = whole.select(~whole.validation).masks()
+    loss = handed(monkeypatch, lambda: pretraining.pretrain(run))["loss"]
+    assert loss.prior == pytest.approx((true[true != VOID] > 0).mean())
+
+
+def test_labels_of_images_say_which_categories_they_show(monkeypatch):
+    run = TransferRun(**TRANSFER, source="image_labels")
+    told = handed(monkeypatch, lambda: pretraining.pretrain(run))
+    whole, _ = pretraining.divide(run)
+    masks = whole.select(~whole.validation).masks()
+    shown = [[(mask == k).any() for k in range(1, len(whole.classes))] for mask in masks]
+    np.testing.assert_array_equal(told["targets"][0].numpy(), shown)
 
 
 def test_runs_of_one_pre_training_do_it_once(monkeypatch):

@@ -401,3 +401,46 @@ def test_the_proxy_of_masks_sees_observed_labels_alone(monkeypatch):
     step, held = pixels.PROXY_STEP, trained.observed.held_out
     masks = trained.observed.masks[held][:, ::step, ::step]
     np.testing.assert_array_equal(seen[-1], masks.ravel())
+
+
+def test_two_samples_are_scored_on_the_unlabelled_alone(rng):
+    split = SimpleNamespace(test_labels=np.array([0, 1, 1]), classes=("a", "b"), prior=0.4)
+    true, observed = rng.integers(0, 2, (1, 60)), rng.integers(0, 2, (1, 60))
+    selection = rng.dirichlet((1, 1), (1, 60))
+    test = rng.dirichlet((1, 1), (1, 3))
+    found = scoring.scores(split, test, selection, true, observed, "two_sample")
+    guess, unlabelled = selection.argmax(-1), observed == 0
+    assert found["oracle"].item() == pytest.approx((guess == true)[unlabelled].mean())
+    told = {"setting": "two_sample"}
+    proxy = metrics.proxy_accuracy(guess, observed, 0.4, **told)
+    assert found["proxy_accuracy"].item() == pytest.approx(proxy.item())
+    assert proxy != metrics.proxy_accuracy(guess, observed, 0.4)
+    ranked = metrics.pu_auc(1 - selection[0, :, 0], observed[0], 0.4, **told)
+    assert found["pu_auc"].item() == pytest.approx(ranked)
+    assert ranked != metrics.pu_auc(1 - selection[0, :, 0], observed[0], 0.4)
+
+
+def test_the_share_of_labels_is_estimated_after_the_last_epoch():
+    run = ClassificationRun(loss=classification.ESTIMATED, epochs=2)
+    estimating = classification.fit([classification.estimator(run)])
+    first, last = (float(epoch["labelled_share"][0]) for epoch in estimating.history.epochs)
+    assert classification.told(run, estimating).loss == f"forward(kept={last:.4f})"
+    assert round(first, 4) != round(last, 4)
+
+
+def test_a_closed_form_knows_two_samples_from_one():
+    one, two = (
+        thresholds.closed_form(ThresholdRun(loss=f"upu(setting='{setting}')", assumed_prior=0.4))
+        for setting in ("one_sample", "two_sample")
+    )
+    known = {"kept": 0.5, "prior": 0.5, "assumed_prior": 0.4}
+    assert (one, two) == tuple(losses.threshold("upu", **known, pooled=p) for p in (True, False))
+    assert one != two
+
+
+@pytest.mark.parametrize(("title", "share"), [(t, s) for t, (_, _, s, _) in moons.FIGURE3.items()])
+def test_figure_3_has_the_weights_of_the_author(title, share, monkeypatch):
+    monkeypatch.setattr(moons, "panel", lambda run, title: run)
+    run = moons.figure3(title)
+    balanced = 0.25 / 0.75  # half of the positives are labelled, a quarter of all
+    assert run.weight_ratio == pytest.approx(share * balanced if share else 1, abs=1e-3)

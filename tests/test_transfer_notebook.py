@@ -73,12 +73,13 @@ def test_the_notebook_shows_what_is_finished_and_trains_nothing(tmp_path):
 def test_a_fold_has_its_mean_and_deviation_and_a_row_the_mean_of_its_folds():
     frame = pd.DataFrame(
         {
-            "row": ["A", "A", "A", "B"],
-            "fold": [1, 1, 2, 1],
-            "mean_iu": [0.2, 0.4, 0.5, np.nan],
+            "row": ["A", "A", "A", "B", "D"],
+            "fold": [1, 1, 2, 1, 2],
+            "mean_iu": [0.2, 0.4, 0.5, np.nan, 0.7],
         }
     )
-    table = tables.by_fold(frame, ["B", "A", "C"], [1, 2])
+    table = tables.by_fold(frame, ["B", "A", "C", "D"], [1, 2])
+    assert table.loc["D"].tolist() == ["–", "0.700", "–", 1]  # a mean of all folds or none
     assert table.loc["A"].tolist() == ["0.300 ± 0.141", "0.500", "0.400", 3]
     assert table.loc["B"].tolist() == table.loc["C"].tolist() == ["–", "–", "–", 0]
 

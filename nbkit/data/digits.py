@@ -18,7 +18,7 @@ def digits() -> Split:
     -------
     Split
         1,078 training and 719 test images, stratified by digit, the same on every machine; inputs
-        are 64 pixels in [-1, 1].
+        are 64 pixels in [-1, 1]. The fingerprint is that of the training images.
 
     Examples
     --------

@@ -17,6 +17,7 @@ from nbkit.experiments.pixels import PixelRun
 VERBS = ("missing", "misclassified", "misannotated")
 RATED = (*VERBS, "missing_hard")
 UNTRAINED = ("scratch", "imagenet")
+UNSET = ("cross_entropy", "none", False)  # loss, balance and fade_in of a run that has no choice
 # parameters that a pre-training does not know, and what stands for them in its name
 FINE_TUNING = {"layers": 0, "frozen": False, "target_images": 0, "epochs": 1}
 
@@ -80,8 +81,7 @@ class TransferRun(PixelRun):
         sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
         checks.choice("source", self.source, sources)
         checks.fraction("rate", self.rate)
-        losses.check(self.loss)
-        checks.choice("balance", self.balance, losses.BALANCES)
+        losses.check(self.loss, balance=self.balance)
         for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
             checks.count(name, getattr(self, name), least=least)
         for name in ("target_images", "layers", "groups", "distractors"):
@@ -95,6 +95,13 @@ class TransferRun(PixelRun):
             raise ValueError(
                 "ImageNet's weights fit conv1 to conv5 of network='alexnet': give it, and layers "
                 f"of at most 5; got network={self.network!r}, layers={self.layers}"
+            )
+        untaught = ("autoencoder", "image_labels", *UNTRAINED)
+        if self.source in untaught and (self.loss, self.balance, self.fade_in) != UNSET:
+            raise ValueError(
+                f"a pre-training with source={self.source!r} has no masks, and so no choice of "
+                f"loss, balance or fade_in; got loss={self.loss!r}, balance={self.balance!r}, "
+                f"fade_in={self.fade_in}"
             )
         for name, sources in (("rate", RATED), ("groups", ("groups",))):
             if (getattr(self, name) > 0) != (self.source in sources):

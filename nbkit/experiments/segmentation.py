@@ -80,8 +80,7 @@ class SegmentationRun(PixelRun):
                 f"hard says which instances are missing, and of {self.annotation} none is: use "
                 f"annotation {' or '.join(INCOMPLETE)}"
             )
-        losses.check(self.loss, per_image=True)
-        checks.choice("balance", self.balance, losses.BALANCES)
+        losses.check(self.loss, balance=self.balance, per_image=True)
 
     @property
     def labelled_share(self) -> float:

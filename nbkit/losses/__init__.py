@@ -153,7 +153,9 @@ def build(
     return FadeIn(loss) if fade_in else loss
 
 
-def check(spec: str, *, weight_ratio: float = 1.0, per_image: bool = False) -> None:
+def check(
+    spec: str, *, weight_ratio: float = 1.0, balance: str = "none", per_image: bool = False
+) -> None:
     """Raise ValueError unless a loss can be built from its text and takes what a run has for it.
 
     Parameters
@@ -162,16 +164,20 @@ def check(spec: str, *, weight_ratio: float = 1.0, per_image: bool = False) -> N
         As in ``parse``.
     weight_ratio : float
         Greater than 0, and 1 for a PU risk.
+    balance : {"none", "balanced", "half", "bayes"}
+        "none" for a PU risk.
     per_image : bool
         Whether the run knows the prior of each image.
     """
     loss = build(spec, kept=0.5, prior=0.5, num_classes=2)
     if loss.per_image and not per_image:
         raise ValueError(f"only the masks of a segmentation have a prior per image; got {spec!r}")
-    if checks.finite("weight_ratio", weight_ratio, above=0) != 1 and not loss.separable:
+    ratio = checks.finite("weight_ratio", weight_ratio, above=0)
+    checks.choice("balance", balance, BALANCES)
+    if not loss.separable and (ratio, balance) != (1, "none"):
         raise ValueError(
-            f"{spec} has a prior and takes no class weights: weight_ratio must be 1, "
-            f"got {weight_ratio}"
+            f"{spec} has a prior and takes no class weights: weight_ratio must be 1 and balance "
+            f"'none', got {weight_ratio} and {balance!r}"
         )
 
 

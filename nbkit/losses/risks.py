@@ -246,12 +246,15 @@ class DistPU(MixupRisk):
     """Label-distribution alignment: 2 prior |1 - E_P s(f)| + |prior - E_U s(f)|, s = sigmoid.
 
     Zhao et al. 2022, eq. 8, with its entropy term on U and its mixup (cross-entropy to the mixed
-    pseudo-labels plus entropy of the mixed prediction) after ``warm_up`` epochs.
+    pseudo-labels plus entropy of the mixed prediction) after ``warm_up`` epochs. The authors' code
+    differs where the paper is silent: its pseudo-labels of labelled positives are 1, its entropy
+    is over U without P, also in the warm-up, and its weights are 5 for the mixup's cross-entropy,
+    .04 for its entropy and .004 for that of U, of a risk divided by 2 prior.
 
     Parameters
     ----------
     entropy : float
-        Weight of the entropy of the predictions on U, at least 0.
+        Weight of the entropy of the predictions on the population, at least 0.
     warm_up : int
         Epochs of the bare risk.
     """

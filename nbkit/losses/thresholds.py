@@ -81,16 +81,17 @@ def threshold(
 
     Notes
     -----
-    Cross-entropy and every loss of the same form on both classes: t = r / (c (1 + r)). Exponential:
-    r / (c (2 + r)). Hard bootstrapping of U: beta r / (c (1 + beta r)). Forward and backward
-    correction that assume a share b: b r / (c (2 - b + b r)). uPU and nnPU with a symmetric
-    surrogate and assumed prior q: prior / (2 q), or, two-sample estimator on one-sample data, from
-    2 q E_P against E_U; imbalanced nnPU: the prior itself, whatever q is. nnPU stays below that
-    where R- would be negative (q too large): it stops where R- is 0, in every variant but
-    ``flip_total``. VPU: half of the largest posterior, 1/2 for separable supports; its mixup, which
-    fixes the scale of phi, pulls the threshold down, by about .03 at the default weight. Dist-PU's
-    bare risk: the smaller of prior / (2 q) and the posterior that a share q of the population
-    exceeds.
+    Cross-entropy and every loss of the same form on both classes: t = r / (c (1 + r)); of
+    ``bootstrap_hard_as_run``, which has a jump, it is where the gradient turns, not the minimiser.
+    Exponential: r / (c (2 + r)). Hard bootstrapping of U: beta r / (c (1 + beta r)). Forward and
+    backward correction that assume a share b: b r / (c (2 - b + b r)). uPU and nnPU with a
+    symmetric surrogate and assumed prior q: prior / (2 q), or, two-sample estimator on one-sample
+    data, from 2 q E_P against E_U; imbalanced nnPU: the prior itself, whatever q is. nnPU stays
+    below that where R- would be negative (q too large): it stops where R- is 0, in every variant
+    but ``flip_total``. VPU: half of the largest posterior, 1/2 for separable supports; its mixup,
+    which fixes the scale of phi, pulls the threshold down, by about .03 at the default weight.
+    Dist-PU's bare risk: the smaller of prior / (2 q) and the posterior that a share q of the
+    population exceeds.
 
     Examples
     --------

@@ -573,7 +573,8 @@ tables.published("vehicles").astype(object).fillna("–")
 # %% [markdown]
 # **See:** a row at .6 calls every image an animal, a row at .4 a vehicle: alone, the PU risks end
 # in such an answer here, in both seeds. Faded in, nnPU and Dist-PU reach what is published for them
-# (.886 to .919), though network, number of epochs and the choice of the epoch differ; VPU stays
+# (.886 to .919), though network, number of epochs and the choice of the epoch differ, and for
+# Dist-PU the weights of its extra terms (`help(losses.risks.DistPU)`); VPU stays
 # behind its own. The simplest rows lie within .01 of them: class weights and Exponential, both at
 # their Bayes ratio, which is computed from the prior that the risks are told too.
 
