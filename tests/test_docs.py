@@ -77,7 +77,7 @@ CIFAR, PETS = "extended_cifar", "table3_pets3"
 PROSE = [  # where, the words, and the cell of each number in them: table, row, column, digits
     (
         "notebooks/src/04_pu_tables.py",
-        "beside CrossEntropy ({} and {}; above it at full size, in one seed)",
+        "beside CrossEntropy ({} and {}; above it at full size, in both seeds)",
         [(CIFAR, "Exponential", "accuracy", 3), (CIFAR, "CrossEntropy", "accuracy", 3)],
     ),
     (

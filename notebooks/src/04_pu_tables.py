@@ -138,10 +138,10 @@ print(tables.caption(paper, criterion, "nbkit sweep cifar --preset paper --only 
 full
 
 # %% [markdown]
-# **See:** every row gains, and balanced Exponential most. With .714 it leaves CrossEntropy behind
-# (.631, the draft's .64), but not Weighted and BootstrapHard (.773 and .770), and it does not come
+# **See:** every row gains, and balanced Exponential most. With .713 it leaves CrossEntropy behind
+# (.631, the draft's .64), but not Weighted and BootstrapHard (.773 and .772), and it does not come
 # near the draft's .82. So how far losses lie apart depends on the training (images, epochs and
-# batches differ at once), and who leads does not, as far as one seed of these rows can tell. The
+# batches differ at once), and who leads does not, as far as two seeds of these rows can tell. The
 # rest of this notebook is about `small`, which has every row.
 
 # %% tags=["nbval-check-output"]
@@ -185,8 +185,8 @@ print("draft, best first:", ", ".join(mean["draft"].dropna().sort_values()[::-1]
 # %% [markdown]
 # **See:** the draft's order does not come back. There Exponential leads the rows with missing
 # labels (.82); here, with balanced weights, it is beside CrossEntropy (.583 and .578; above it at
-# full size, in one seed), and .11 below BootstrapHard and Weighted (.693 and .691). It finds .92 of
-# the positives, but only .63 of what it calls positive is: its threshold is .29, not one half,
+# full size, in both seeds), and .11 below BootstrapHard and Weighted (.693 and .691). It finds .92
+# of the positives, but only .63 of what it calls positive is: its threshold is .29, not one half,
 # which says on which side it errs, but not how far, for BootstrapHard has the same (4.6). Without
 # weights, as two of the draft's three runs were, it is beside Weighted.
 

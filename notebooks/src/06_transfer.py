@@ -377,7 +377,7 @@ figures.save(
 # %% [markdown]
 # **See:** a flat line means that the names of the categories teach the layers little beyond where
 # the objects are. On the scenes the means lie between .21 and .24 in no order, and the two folds
-# disagree on it (below): two pairs cannot show what names are worth, about .01 by the twelve pairs
+# disagree on it (below): two pairs cannot show what names are worth, .015 by the twelve pairs
 # of section 6.13. The band, here and below, is the standard deviation over folds and seeds after
 # every fold has been shifted to the mean of all: folds differ by their classes, and that is not the
 # question.
@@ -412,7 +412,7 @@ figures.save(
 
 # %% [markdown]
 # **See:** on the scenes, in the mean of two pairs, missing instances bring the features down to
-# what FromScratch has (.187 at 90 %, against .183), misclassified ones cost less and level off at
+# what FromScratch has (.187 at 90 %, against .176), misclassified ones cost less and level off at
 # .216, and misannotated ones cost nothing. Two pairs confirm none of it (6.13).
 
 
@@ -545,7 +545,7 @@ figures.save(
 # %% [markdown]
 # **See:** the horizontal distance from a line to that of FromScratch. The table interpolates it on
 # the logarithm of the images, and does not go beyond what was run. On the scenes, in the mean of
-# two pairs, 30 images after a pre-training are worth 120 to 145 without one, whichever of the three
+# two pairs, 30 images after a pre-training are worth 130 to 155 without one, whichever of the three
 # labels it had: a hint, no more.
 
 
@@ -590,7 +590,7 @@ figures.save(
 
 # %% [markdown]
 # **See:** right of the line, the loss gave better features than cross-entropy did. How much there
-# was to be won is the distance from cross-entropy to clean labels, in the table: .03 on the scenes.
+# was to be won is the distance from cross-entropy to clean labels, in the table: .04 on the scenes.
 # With two pairs no loss is told apart from cross-entropy.
 
 # %% tags=["nbval-check-output"]
@@ -624,7 +624,7 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** they do not tell the same story. On the scenes clean labels help by .04, and wrong ones
+# **See:** they do not tell the same story. On the scenes clean labels help by .05, and wrong ones
 # keep part of it. On MSRC no gain was found, from clean labels either (at most .02 by its
 # interval), so that these runs cannot say what wrong labels lose; labels of whole images are lower
 # on these folds, and with a fold as one observation (last column below) not told apart.
@@ -775,10 +775,10 @@ tables.save(findings, "hypothesis")
 print("\n\n".join(textwrap.fill(sentence, 95) for sentence in sentences))
 
 # %% [markdown]
-# **See:** on the scenes the hypothesis holds in part. Labels that keep every outline keep more than
-# two thirds of the gain without names and half of it with random ones, and names are worth the
-# rest; one category with all others missing keeps nothing that can be told. All three stay below
-# clean labels, and that is the one finding that also stands with a fold as one observation. Between
+# **See:** on the scenes the hypothesis holds in part. Labels that keep every outline keep two
+# thirds of the gain without names and more than half of it with random ones, and names are worth
+# the rest; one category with all others missing keeps nothing that can be told. That clean labels
+# help, and that all three stay below them, also stands with a fold as one observation. Between
 # them the rate decides (6.7): missing instances cost the more, the more there are, as far as two
 # pairs can show. On MSRC no gain from clean labels is found that wrong ones could spoil, and yet
 # one category with all others missing is below clean labels, over these folds; the other two are

@@ -326,9 +326,9 @@ figures.save(
 # class weights holds on digits and is the other way round on photographs. Grey says what these runs
 # can tell, not that two rows are equal. An empty cell was not run; in the draft's column it has no
 # number. († Its Exponential is a mixture of the two of ours; * its BootstrapHard is another loss.)
-# CIFAR here is `small`. With all images and 30 epochs, of which one seed is finished and no verdict
-# can be given, balanced Exponential is above cross-entropy (.714 against .631) and still below
-# class weights: notebook 04, 4.3.
+# CIFAR here is `small`. With all images and 30 epochs, of which two seeds are finished, too few for
+# a verdict, balanced Exponential is above cross-entropy (.713 against .631) and still below class
+# weights: notebook 04, 4.3.
 
 # %% tags=["nbval-check-output"]
 told = statistics.printed(found).drop(columns="verdict").rename(columns={"n": "pairs"})
