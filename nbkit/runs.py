@@ -138,10 +138,6 @@ class Store:
         self._write(self.path(run), json.dumps(record, allow_nan=False) + "\n")
         _remove(self.error_path(run))
 
-    def check_writable(self) -> None:
-        """Raise StoreError if no result could be written: before hours of training, not after."""
-        check_writable(self.root, "NBKIT_RESULTS")
-
     def error_path(self, run: Run) -> Path:
         """Return the file that tells why a run failed, there or not."""
         return self.root / run.experiment / "errors" / f"{run.key}.txt"
@@ -267,7 +263,10 @@ class Store:
 
 
 def check_writable(folder: Path, variable: str) -> None:
-    """Raise StoreError if nothing can be written to a folder, which a variable can move."""
+    """Raise StoreError if nothing can be written to a folder, which a variable can move.
+
+    To be asked before hours of training, not after.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not tell

@@ -109,7 +109,7 @@ def compute(
     missing = store.missing(wanted)
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
     if missing:
-        store.check_writable()
+        check_writable(store.root, "NBKIT_RESULTS")
         if engine in ENGINES:  # on a cluster each worker has its own device, folders and data
             device = pick_device(device)
             check_writable(paths.runs(), "NBKIT_RUNS")

@@ -179,3 +179,10 @@ def test_the_author_s_logs_bear_out_the_draft():
     assert (means - draft).abs().drop("BootstrapHard").max() < 0.02
     (first,) = half.loc[half["row"].eq("BootstrapHard") & half["round"].eq(1), "accuracy"]
     assert first == pytest.approx(draft["BootstrapHard"], abs=0.011)  # one run of three
+
+
+def test_near_alarms_are_the_near_share_of_the_false_ones():
+    true, near, far = 80, 15, 5
+    precisions = {"": true / (true + near + far), "far_": true / (true + far)}
+    frame = pd.DataFrame([{f"{name}detection_precision": p for name, p in precisions.items()}])
+    assert scoring.near_alarms(frame).tolist() == pytest.approx([near / (near + far)])

@@ -159,6 +159,19 @@ def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
     return outcomes
 
 
+def near_alarms(scores: pd.DataFrame) -> pd.Series:
+    """Return the share of near-positives among the false alarms of each line.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        ``detection_precision``, and ``far_detection_precision`` without the near-positives. True
+        alarms are the same in both, so that 1 / precision - 1 counts the false ones for each.
+    """
+    every, far = (1 / scores[f"{name}detection_precision"] - 1 for name in ("", "far_"))
+    return 1 - far / every
+
+
 def surest_false_positives(
     final: np.ndarray, true: np.ndarray, count: int = 12
 ) -> list[tuple[int, int, float]]:

@@ -411,9 +411,9 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** on the scenes, in the mean of two pairs, missing instances bring the features down to
-# what FromScratch has (.187 at 90 %, against .176), misclassified ones cost less and level off at
-# .216, and misannotated ones cost nothing. Two pairs confirm none of it (6.13).
+# **See:** on the scenes, in the mean of two pairs, missing instances bring the features nearly down
+# to what FromScratch has (.187 at 90 %, against .176), misclassified ones cost less and level off
+# at .216, and misannotated ones cost nothing. Two pairs confirm none of it (6.13).
 
 
 # %% tags=["nbval-check-output"]

@@ -330,7 +330,8 @@ figures.save(
 # everywhere, faded in, imbalanced, told the prior of each image or none of it; on photographs of
 # pets imbalanced nnPU finds its way out in all five runs (7.10). It is a knife edge: on another
 # processor, which adds in another order, one run in five of Exponential and of imbalanced nnPU got
-# away here, and two in five of those told the prior of each image. So the runs of this table are
+# away here, and two in five of those told the prior of each image (earlier results, kept in the
+# project's history). So the runs of this table are
 # all of one machine.
 
 # %% tags=["nbval-check-output"]
