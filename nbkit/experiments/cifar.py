@@ -13,7 +13,7 @@ import torch
 
 from nbkit import checks, data, losses, metrics, models, noise, paths, presets, rng, train
 from nbkit.checks import VOID
-from nbkit.data.cifar import fingerprint, near_positive
+from nbkit.data.cifar import fingerprint
 from nbkit.data.split import Split
 from nbkit.experiments import classification, joined, scoring
 from nbkit.experiments.classification import DRAFT_ROWS, ESTIMATED, ClassificationRun, Row
@@ -25,6 +25,7 @@ STACK_LIMIT = 1
 DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
+LENGTH_ROWS = ("Exponential", "Weighted", "CrossEntropy")
 PRECISION_ROWS = ("P+N", "Complete", "Exponential")
 EVALUATION_BATCH = 500
 
@@ -185,6 +186,17 @@ def dropout(preset: str) -> dict[tuple[float, int], CifarRun]:
     }
 
 
+def length(preset: str) -> dict[tuple[str, int, int], CifarRun]:
+    """Return trainings of several lengths by (row, epochs, seed); the table's is among them."""
+    size = presets.sizes(preset, "cifar")
+    return {
+        (row, epochs, seed): replace(_run(preset, row, seed), epochs=epochs)
+        for seed in range(size["length_seeds"])
+        for epochs in size["lengths"]
+        for row in LENGTH_ROWS
+    }
+
+
 def precision(preset: str) -> dict[tuple[str, int], CifarRun]:
     """Return twins in fp32 of runs of the table, by (row, seed): does bf16 change a result?"""
     drawn = table(preset)
@@ -195,7 +207,8 @@ def precision(preset: str) -> dict[tuple[str, int], CifarRun]:
     }
 
 
-PARTS = {part.__name__: part for part in (table, figure, extended, binary, dropout, precision)}
+_PARTS = (table, figure, extended, binary, dropout, length, precision)
+PARTS = {part.__name__: part for part in _PARTS}
 
 
 def grid(preset: str) -> dict[tuple, CifarRun]:
@@ -323,22 +336,8 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
         labels = trained.split.test_labels
         result["reliability"] = metrics.reliability(final[0].max(-1), predicted == labels)
         if run.dataset == "cifar":
-            far, rates = _near_and_far(trained.split, predicted)
+            far, rates = scoring.near_and_far(trained.split, predicted)
             result["metrics"]["last"] |= far
             result["called_positive"] = rates
         result["false_positives"] = scoring.surest_false_positives(final[0], labels)
     return [result]
-
-
-def _near_and_far(split: Split, predicted: np.ndarray) -> tuple[dict, dict]:
-    """Scores without the near-positives, and how often each category of class 0 fools."""
-    far = np.where(near_positive(split), VOID, split.test_labels)
-    confusion = metrics.confusion_matrix(far, predicted, len(split.classes))
-    values = metrics.classification(confusion) | metrics.detection(confusion)
-    called = np.bincount(split.test_categories, predicted > 0, len(split.categories))
-    share = called / np.bincount(split.test_categories, minlength=len(split.categories))
-    negative = np.unique(split.test_categories[split.test_labels == 0])
-    return (
-        {f"far_{name}": float(value) for name, value in values.items()},
-        {split.categories[i]: round(float(share[i]), 4) for i in negative},
-    )

@@ -10,6 +10,7 @@ from torch import nn
 
 from nbkit import losses, metrics, train
 from nbkit.checks import VOID
+from nbkit.data.cifar import near_positive
 from nbkit.data.split import Split
 from nbkit.runs import Run, Store
 
@@ -157,6 +158,35 @@ def results(trained: Trained, final: np.ndarray) -> list[dict | Exception]:
         own = {name: values[i] for name, values in series.items()}
         outcomes.append(failed or _result(own, final[i], trained.split, annotated))
     return outcomes
+
+
+def near_and_far(split: Split, predicted: np.ndarray) -> tuple[dict, dict]:
+    """Score without the near-positives, and count how often each category of class 0 fools.
+
+    Parameters
+    ----------
+    split : Split
+        ``data.cifar``.
+    predicted : (N,) integer array
+        Classes of the test images.
+
+    Returns
+    -------
+    scores : dict
+        Of ``metrics.classification`` and ``detection``, as ``far_*``; see ``FAR``.
+    called : dict
+        Category of class 0 -> share of its images that is called positive.
+    """
+    far = np.where(near_positive(split), VOID, split.test_labels)
+    confusion = metrics.confusion_matrix(far, predicted, len(split.classes))
+    values = metrics.classification(confusion) | metrics.detection(confusion)
+    called = np.bincount(split.test_categories, predicted > 0, len(split.categories))
+    share = called / np.bincount(split.test_categories, minlength=len(split.categories))
+    negative = np.unique(split.test_categories[split.test_labels == 0])
+    return (
+        {f"far_{name}": float(value) for name, value in values.items()},
+        {split.categories[i]: round(float(share[i]), 4) for i in negative},
+    )
 
 
 def near_alarms(scores: pd.DataFrame) -> pd.Series:
