@@ -107,7 +107,6 @@ def _instance(to: _Setting) -> np.ndarray:
 ANNOTATIONS: dict[str, Callable[[_Setting], np.ndarray]] = {
     "complete": lambda to: to.labels,
     "objectness": _objectness,
-    "single": _objectness,
     "one_category": _one_category,
     "random": _random,
     "missing": _missing,
@@ -132,9 +131,8 @@ def annotate(
         alone.
     name : str
         - "complete": every unit correctly.
-        - "objectness": every category is class 1 (the draft's PixelObjectness).
-        - "single": one target category, and all instances of the others are misannotated as it.
-          The draft's SingleCategory, read so, has the labels of "objectness".
+        - "objectness": every category is class 1 (the draft's PixelObjectness). Its SingleCategory,
+          read as one category as which all others are misannotated, has the same labels.
         - "one_category": the other reading: category 1 alone is annotated, all else is background.
         - "random": every instance gets a category drawn uniformly (RandomCategory).
         - "missing": instances lose their label, k -> 0, at random; "missing_hard": the small ones

@@ -48,16 +48,15 @@ def gather(inputs: Tensor | Images, targets: Tensor | None, index: Tensor) -> tu
 def partners(kind: str, y: Tensor, pick: Tensor) -> Tensor:
     """Return whom each example is mixed with, (S, B) int64.
 
-    ``pick`` in [0, 1) chooses uniformly among the labelled positives of the batch (``labelled``;
-    all examples if it has none) or among all examples (``any``).
+    ``pick`` in [0, 1) chooses uniformly among the labelled positives of the batch (``labelled``) or
+    among all its examples that are not void (``any``); among all if it has none of these.
     """
-    size = y.shape[1]
-    if kind == "any":
-        return (pick * size).long()
-    labelled = (y > 0) & (y != VOID)
-    first = labelled.long().argsort(dim=1, descending=True, stable=True)
-    count = labelled.sum(1, keepdim=True)
-    count = torch.where(count == 0, size, count)
+    chosen = y != VOID
+    if kind == "labelled":
+        chosen &= y > 0
+    first = chosen.long().argsort(dim=1, descending=True, stable=True)
+    count = chosen.sum(1, keepdim=True)
+    count = torch.where(count == 0, y.shape[1], count)
     return first.gather(1, (pick * count).long())
 
 

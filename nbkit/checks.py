@@ -81,9 +81,7 @@ def generator(rng: np.random.Generator) -> np.random.Generator:
     return rng
 
 
-def labels(
-    values: np.ndarray, num_classes: int | None = None, *, name: str = "labels"
-) -> np.ndarray:
+def labels(values: np.ndarray, num_classes: int | None = None) -> np.ndarray:
     """Return a 1-D integer array of labels 0..num_classes-1, or 255 for void.
 
     Raises
@@ -94,15 +92,15 @@ def labels(
     array = np.asarray(values)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(
-            f"{name} must be a non-empty vector of unit labels, got shape {array.shape}"
+            f"labels must be a non-empty vector of unit labels, got shape {array.shape}"
         )
     if array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers, got dtype {array.dtype}")
+        raise ValueError(f"labels must be integers, got dtype {array.dtype}")
     top = VOID if num_classes is None else classes(num_classes) - 1
     outside = (array != VOID) & ((array < 0) | (array > top))
     if outside.any():
         bad = np.unique(array[outside])[:5].tolist()
-        raise ValueError(f"{name} must be in 0..{top} or {VOID} (void), got {bad}")
+        raise ValueError(f"labels must be in 0..{top} or {VOID} (void), got {bad}")
     return array
 
 

@@ -193,7 +193,10 @@ def _data(args: argparse.Namespace) -> int:
         lines, flaws = voc.verify(args.what)
     else:
         lines, flaws = voc.verify()
-        lines = verify() + lines or ["nothing in the cache yet: nbkit data fetch"]
+        lines = verify() + lines
+        if imagenet.present():
+            lines.append(f"imagenet: {imagenet.weights()} is whole")
+        lines = lines or ["nothing in the cache yet: nbkit data fetch"]
     print("\n".join(lines))
     for flaw in flaws:
         print(flaw, file=sys.stderr)

@@ -19,7 +19,8 @@ def lines() -> list[Line]:
     """Return, for each subject, whether all is well, its name, and what there is or what to do."""
     place = _place("results", paths.results(), "NBKIT_RESULTS")
     kept = _place("runs", paths.runs(), "NBKIT_RUNS")
-    cifar = "found" if paths.there(paths.cache() / "cifar10") else "not cached"
+    both = [paths.there(paths.cache() / name) for name in ("cifar10", "cifar100")]
+    cifar = "found" if all(both) else "not cached"
     return [
         _python(),
         _packages("packages", "", "pip install -r requirements.lock"),

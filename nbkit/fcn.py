@@ -197,11 +197,6 @@ def upsampled(x: Tensor, stride: int) -> Tensor:
     return down.T @ (x.contiguous() @ right)
 
 
-def trunk_layers() -> list[str]:
-    """Return the names of the layers that can be transferred, in order."""
-    return list(TRUNK_LAYERS)
-
-
 def transfer(
     model: FCN,
     state: dict[str, Tensor],
@@ -218,7 +213,7 @@ def transfer(
     state : dict of tensors
         ``state_dict()`` of another FCN, of whatever classes and head, or ``imagenet_state()``.
     layers : int or names, optional
-        How many of ``trunk_layers()`` from the first on, or which; all by default.
+        How many of ``TRUNK_LAYERS`` from the first on, or which; all by default.
     freeze : bool
         Whether the copied layers are left as they are in training. Random layers are frozen by a
         transfer of the model's own state.
@@ -234,7 +229,7 @@ def transfer(
         For an unknown layer, or a state that lacks one or has it in another shape; the model is
         then unchanged.
     """
-    names = trunk_layers()
+    names = list(TRUNK_LAYERS)
     if isinstance(layers, int) and not isinstance(layers, bool) and 0 <= layers <= len(names):
         layers = names[:layers]
     elif layers is not None and (isinstance(layers, (int, str)) or not set(layers) <= set(names)):

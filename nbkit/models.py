@@ -32,6 +32,11 @@ class MLP(nn.Module):
     bias_std : float
         Standard deviation of the initial biases: 1 in the author's network, 0 by default.
 
+    Raises
+    ------
+    ValueError
+        For sizes that do not end in at least two classes, no seed, or a number outside its range.
+
     Notes
     -----
     Weights start Glorot-uniform (Glorot and Bengio 2010), the author's default.
@@ -116,6 +121,11 @@ class VGG8(nn.Module):
     dropout : float
         Share dropped before the last layer, in [0, 1); the pools drop 40, 60 and 80 % of it. The
         author's .2, .3, .4 and .5 are the default.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two classes, other than one seed, or a dropout outside its range.
 
     Notes
     -----

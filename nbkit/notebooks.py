@@ -222,7 +222,7 @@ def refresh() -> Iterator[str]:
             targets.append((FOLDER / "solutions" / f"{source.stem}.ipynb", solved))
         for target, notebook in targets:
             target.parent.mkdir(exist_ok=True)
-            draft = paths.ROOT / "runs" / "refresh" / target.relative_to(FOLDER)
+            draft = paths.runs() / "refresh" / target.relative_to(FOLDER)
             draft.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, draft)
             figures = {"NBKIT_FIGURES": str(paths.ROOT / "figures")}

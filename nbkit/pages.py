@@ -64,7 +64,7 @@ def study(
         At the end, if notebooks failed; the pages of the others are there. At once, if there is
         none.
     """
-    folder = paths.ROOT / "runs" / preset
+    folder = paths.runs() / preset
     shutil.rmtree(folder / "figures", ignore_errors=True)  # or the index would show old ones
     environment = {"NBKIT_FIGURES": str(folder / "figures")}
     todo, pages, failures, start = notebooks.study_notebooks(), [], [], time.monotonic()

@@ -28,7 +28,7 @@ def cache() -> Path:
 
 
 def runs() -> Path:
-    """Folder of checkpoints: ``NBKIT_RUNS``, or runs of the project."""
+    """Folder of checkpoints and pages: ``NBKIT_RUNS``, or runs of the project."""
     return _folder("NBKIT_RUNS")
 
 

@@ -16,9 +16,9 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(_entropy(seed, names))
 
 
-def torch_generator(seed: int, *names: str | int, device: str = "cpu") -> torch.Generator:
-    """Return the torch generator of a named stream, on ``device``."""
-    return restart(torch.Generator(device), seed, *names)
+def torch_generator(seed: int, *names: str | int) -> torch.Generator:
+    """Return the torch generator of a named stream, on the CPU."""
+    return restart(torch.Generator(), seed, *names)
 
 
 def restart(generator: torch.Generator, seed: int, *names: str | int) -> torch.Generator:
@@ -26,11 +26,11 @@ def restart(generator: torch.Generator, seed: int, *names: str | int) -> torch.G
     return generator.manual_seed(_entropy(seed, names))
 
 
-def held_out(seed: int, size: int, share: float = 0.1) -> np.ndarray:
-    """Draw the examples that are kept for selection, at least one, as a (size,) bool array."""
+def held_out(seed: int, size: int) -> np.ndarray:
+    """Draw the tenth that is kept for selection, at least one example, as a (size,) bool array."""
     order = generator(seed, "held out").permutation(size)
     chosen = np.zeros(size, dtype=bool)
-    chosen[order[: max(1, round(share * size))]] = True
+    chosen[order[: max(1, round(0.1 * size))]] = True
     return chosen
 
 

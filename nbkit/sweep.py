@@ -92,7 +92,7 @@ def compute(
     Raises
     ------
     ValueError
-        For an unknown engine or device, or a number of workers below 1.
+        For an unknown engine or device, a number of workers below 1, or one for another engine.
     StoreError
         If results or checkpoints cannot be written, before anything is trained; if one cannot, what
         was stored before stays.
@@ -104,6 +104,8 @@ def compute(
     check(engine, device)
     if workers is not None:
         checks.count("workers", workers)
+        if engine != "processes":
+            raise ValueError(f"workers is for engine='processes', got engine={engine!r}")
     store = store or Store()
     wanted = list(dict.fromkeys(runs))
     missing = store.missing(wanted)
@@ -238,7 +240,7 @@ def _engine(engine: str, stacks: list[list[Run]], device: str, workers: int | No
 def _spread(stacks: list[list[Run]], workers: int) -> list[list[Run]]:
     """Halve the largest stacks until every worker has one."""
     stacks = sorted(stacks, key=len, reverse=True)
-    while len(stacks) < workers and len(stacks[0]) > 1:
+    while 0 < len(stacks) < workers and len(stacks[0]) > 1:
         largest = stacks.pop(0)
         middle = len(largest) // 2
         stacks = sorted([*stacks, largest[:middle], largest[middle:]], key=len, reverse=True)
@@ -327,8 +329,18 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
                     "on: finished runs are kept"
                 )
             if future.status == "finished":
-                yield stack, future.result()
+                outcomes = future.result()
+                yield stack, outcomes
+                pairs = zip(stack, outcomes, strict=True)
+                stored = [run.key for run, outcome in pairs if isinstance(outcome, dict)]
+                client.run(_discard_checkpoints, stored, on_error="ignore")
             else:
                 text = f"{future.status} on the cluster: {future.exception()!r}"
                 yield stack, [text] * len(stack)
             future.release()
+
+
+def _discard_checkpoints(keys: list[str]) -> None:
+    """Delete the checkpoints that this worker of a cluster has of finished runs."""
+    for key in keys:
+        paths.discard(paths.checkpoint(key))

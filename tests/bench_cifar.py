@@ -162,6 +162,7 @@ def ratio(first: list[float], second: list[float]) -> list[float]:
 
 def pipeline() -> Iterator[Line]:
     """Augmented batches a second, one thread each, no network."""
+    torch.set_num_threads(1)
     loader = DataLoader(Photographs(PIPELINE), batch_size=BATCH, shuffle=True)
     images = Images(torch.from_numpy(made(PIPELINE)[0]))
     ratios = against(loader, images, images.augmented)

@@ -97,10 +97,9 @@ def start(root: Path, log: Path, engine: str) -> tuple[int, int]:
             return inner(stack, device)
 
         experiments.compute = compute
-        store = runs.Store(root)
-        sweep.compute(
-            grid(), store=store, engine=engine, workers=2, device="cpu", show=lambda line: None
-        )
+        options = {"store": runs.Store(root), "engine": engine, "device": "cpu"}
+        workers = 2 if engine == "processes" else None
+        sweep.compute(grid(), workers=workers, show=lambda line: None, **options)
         status = 0
     finally:
         os._exit(status)

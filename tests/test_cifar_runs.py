@@ -234,7 +234,7 @@ def test_an_estimated_share_may_be_faded_in():
 def test_scores_without_near_positives_leave_them_out():
     split = data.cifar(200)
     predicted = np.random.default_rng(0).integers(0, 11, len(split.test_labels))
-    far, rates = cifar._near_and_far(split, predicted)
+    far, rates = scoring.near_and_far(split, predicted)
     keep = ~near_positive(split)
     assert keep.sum() == 198  # one bus, one wolf
     accuracy = (predicted == split.test_labels)[keep].mean()

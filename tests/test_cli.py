@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nbkit import cli, experiments, pages, runs
+from nbkit.data.imagenet import ALEXNET
 
 COMMANDS = ("study", "sweep", "data", "doctor")
 SWEEP = ["sweep", "moons", "--preset", "smoke", "--engine", "inline", "--device", "cpu"]
@@ -241,6 +242,13 @@ def test_an_empty_cache_verifies_with_a_hint(sandbox, capsys):
     assert "nbkit data fetch" in capsys.readouterr().out
 
 
+def test_verify_looks_at_the_weights_in_the_cache_too(sandbox, capsys):
+    (sandbox / "data").mkdir(exist_ok=True)
+    (sandbox / "data" / ALEXNET.file).write_bytes(b"cut off")
+    assert cli.main(["data", "verify"]) == 1
+    assert f"{ALEXNET.file} is another file" in capsys.readouterr().err
+
+
 # ---- what it does without
 
 
@@ -296,6 +304,18 @@ def test_the_doctor_tells_versions_device_memory_data_and_widgets(sandbox, capsy
     assert "GiB" in lines["memory"]
     assert str(sandbox / "results") in lines["results"]
     assert "digits" in lines["data"]
+
+
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [(("cifar10",), "not cached"), (("cifar10", "cifar100"), "found")],
+    ids=["one", "both"],
+)
+def test_the_doctor_finds_cifar_where_both_sets_are(sandbox, capsys, there, told):
+    for name in there:
+        (sandbox / "data" / name).mkdir(parents=True)
+    _, lines = doctor(capsys)
+    assert lines["data"].endswith(f"CIFAR {told}")
 
 
 def test_the_doctor_says_how_to_get_missing_notebook_packages(sandbox, monkeypatch, capsys):

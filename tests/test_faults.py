@@ -503,6 +503,14 @@ def test_notebooks_of_a_dead_worker_have_a_try_of_their_own(project, monkeypatch
     assert not failed or "01_second.ipynb: its process died" in lines[-1]
 
 
+def test_pages_go_where_the_runs_are_to_go(project, monkeypatch, tmp_path):
+    tiny(notebooks.FOLDER / "00_first.ipynb")
+    monkeypatch.setenv("NBKIT_RUNS", str(tmp_path / "elsewhere"))
+    study(monkeypatch)
+    assert (tmp_path / "elsewhere" / "smoke" / "00_first.html").exists()
+    assert not (project / "runs").exists()
+
+
 def test_a_fresh_study_starts_from_an_empty_store(project, monkeypatch):
     tiny(notebooks.FOLDER / "00_first.ipynb")
     old = project / "runs" / "smoke" / "results" / "moons" / "old.json"

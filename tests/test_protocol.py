@@ -10,7 +10,15 @@ from conftest import handed
 
 from nbkit import data, losses, metrics, rng, sweep, train
 from nbkit.checks import VOID
-from nbkit.experiments import classification, moons, pixels, scoring, segmentation, thresholds
+from nbkit.experiments import (
+    classification,
+    moons,
+    pixels,
+    scoring,
+    segmentation,
+    single,
+    thresholds,
+)
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.moons import MoonsRun
 from nbkit.experiments.segmentation import SegmentationRun
@@ -298,6 +306,16 @@ def test_the_oracle_alone_knows_the_true_labels(rng):
     assert {name for name in first if not torch.equal(first[name], second[name])} == {"oracle"}
     hits = (selection.argmax(-1) == true).mean()
     assert first["oracle"].item() == pytest.approx(hits)
+
+
+def test_a_single_training_that_diverges_names_epoch_loss_and_parameters():
+    run = ClassificationRun(loss="exponential", epochs=3, learning_rate=1e30, seed=7)
+    with pytest.raises(
+        train.TrainingError, match="loss Exponential is not finite in epoch "
+    ) as told:
+        single.fit(run)
+    assert "learning_rate=1e+30, " in str(told.value)
+    assert "seed=7" in str(told.value)
 
 
 def test_a_diverged_network_fails_none_of_its_neighbours(rng):

@@ -190,7 +190,7 @@ def test_no_validation_image_is_trained_on(data):
 
 def test_a_fold_that_no_image_contains_is_refused(data):
     without = data.select(~np.isin(np.arange(300), data.unit_image[data.unit_labels > 15]))
-    with pytest.raises(ValueError, match=r"fold 3 of 4 of scenes: no image is left with .*choose"):
+    with pytest.raises(ValueError, match=r"fold 4 of 4 of scenes: no image is left with .*choose"):
         fold(without, 3, 4)
 
 
@@ -308,11 +308,11 @@ def test_every_instance_its_own_class_never_has_the_number_of_void(data):
 
 
 def test_readings_of_a_single_category(data):
-    single = annotate(data, "single")
-    np.testing.assert_array_equal(single.labels, data.unit_labels > 0)
+    objects = annotate(data, "objectness")
+    np.testing.assert_array_equal(objects.labels, data.unit_labels > 0)
     one = annotate(data, "one_category")
     np.testing.assert_array_equal(one.labels, data.unit_labels == 1)
-    assert single.num_classes == one.num_classes == 2
+    assert objects.num_classes == one.num_classes == 2
 
 
 def test_a_random_category_says_nothing_of_the_true_one(data):

@@ -170,7 +170,10 @@ def test_failing_run_of_a_stack_fails_alone(store, tmp_path, act):
     assert "Traceback" in store.error_path(bad).read_text() or act == "return"
 
 
-def test_data_that_are_missing_are_looked_for_once_and_nothing_is_trained(store, monkeypatch):
+@pytest.mark.parametrize("engine", sweep.ENGINES)
+def test_data_that_are_missing_are_looked_for_once_and_nothing_is_trained(
+    store, monkeypatch, engine
+):
     looked = []
 
     def check_data(run):
@@ -179,7 +182,7 @@ def test_data_that_are_missing_are_looked_for_once_and_nothing_is_trained(store,
 
     monkeypatch.setattr(FakeRun, "check_data", check_data)
     with pytest.raises(sweep.SweepError) as caught:
-        compute([FakeRun(seed=seed, group=seed) for seed in range(20)], store)
+        compute([FakeRun(seed=seed, group=seed) for seed in range(20)], store, engine)
     assert len(looked) == 1
     told = str(caught.value)
     assert re.search(r"\) and 19 more: RuntimeError: the photographs are missing:\n", told)
@@ -323,6 +326,41 @@ def test_dask_gives_the_same_numbers_though_a_worker_is_killed(store, tmp_path):
     assert killed
     assert report.computed == len(wanted)
     same(other.frame(wanted), store.frame(wanted))
+
+
+def test_a_worker_of_a_cluster_discards_the_checkpoints_of_what_is_stored(store, tmp_path):
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    sweep_fake.warm()
+    wanted = [FakeRun(folder=str(tmp_path)), FakeRun(act="return", group=1)]
+    folder = tmp_path / "of the worker"
+    left, kept = (folder / "checkpoints" / f"{run.key}.pt" for run in wanted)
+    left.parent.mkdir(parents=True)
+    for path in (left, kept):
+        path.write_bytes(b"half a training")
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
+            env={"NBKIT_RUNS": str(folder)},
+        ) as cluster,
+    ):
+        with pytest.raises(sweep.SweepError, match="1 of 2"):
+            compute(wanted, store, cluster.scheduler_address)
+        deadline = time.monotonic() + 20
+        while left.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert kept.exists()
+    assert not left.exists()
+
+
+def test_workers_are_refused_where_they_are_not_ours(store):
+    with pytest.raises(ValueError, match=r"workers is for engine='processes', got .*inline"):
+        compute([FakeRun()], store, workers=2)
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 17])

@@ -1,5 +1,7 @@
 """Tables of runs that may not be finished, and what is published beside them."""
 
+from dataclasses import replace
+
 import fake_cifar
 import numpy as np
 import pandas as pd
@@ -157,6 +159,16 @@ def test_the_sweep_of_dropout_holds_the_rates_of_the_table():
     grid, table = cifar.dropout("small"), cifar.table("small")
     assert grid[cifar.DROPOUT, 0] == table["CrossEntropy", 0]
     assert grid[cifar.MORE_DROPOUT, 0] == table["DropoutReg", 0]
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_the_sweep_of_lengths_holds_the_runs_of_the_table_and_differs_in_epochs_alone(preset):
+    grid, table = cifar.length(preset), cifar.table(preset)
+    usual = table["Exponential", 0].epochs
+    for (row, epochs, seed), run in grid.items():
+        assert run == replace(table[row, seed], epochs=epochs)
+    assert {row for row, epochs, _ in grid if epochs == usual} == set(cifar.LENGTH_ROWS)
+    assert max(epochs for _, epochs, _ in grid) == 4 * usual
 
 
 def test_a_table_without_rows_becomes_a_sentence(tmp_path, monkeypatch):

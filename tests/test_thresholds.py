@@ -186,7 +186,6 @@ def test_pu_risk_flips_at_its_closed_form(name, drawn, setting):
             kept=c,
             prior=0.4,
             assumed_prior=factor * 0.4,
-            setting=drawn,
             pooled=setting == drawn,
             posterior=np.linspace(0, 0.8, 1001),
         )
@@ -272,6 +271,14 @@ def test_bayes_ratio_puts_the_threshold_at_one_half(name, kept):
 def test_bayes_ratio_knows_how_far_bootstrapping_trusts_the_label(beta):
     ratio = losses.weight_ratio(f"bootstrap_hard(beta={beta})", "bayes", kept=0.6, balanced=1.0)
     found = losses.threshold("bootstrap_hard", kept=0.6, weight_ratio=ratio, beta=beta)
+    assert found == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("assumed", [0.3, 1.0])
+@pytest.mark.parametrize("name", thresholds.CORRECTED)
+def test_bayes_ratio_knows_the_share_that_a_correction_assumes(name, assumed):
+    ratio = losses.weight_ratio(f"{name}(kept={assumed})", "bayes", kept=0.6, balanced=1.0)
+    found = losses.threshold(name, kept=0.6, weight_ratio=ratio, assumed_kept=assumed)
     assert found == pytest.approx(0.5)
 
 

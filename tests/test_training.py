@@ -88,11 +88,12 @@ def test_a_loss_hears_of_every_epoch(monkeypatch):
     assert heard == [0, 1, 2, 3]
 
 
-def test_partners_are_labelled_positives_of_the_batch():
+def test_partners_are_labelled_positives_of_the_batch_or_any_but_void():
     y = torch.tensor([[0, 2, 0, 255, 1]])
     pick = torch.tensor([[0.0, 0.49, 0.51, 0.99, 0.2]])
     assert batches.partners("labelled", y, pick).tolist() == [[1, 1, 4, 4, 1]]
-    assert batches.partners("any", y, pick).tolist() == [[0, 2, 2, 4, 1]]
+    assert batches.partners("any", y, pick).tolist() == [[0, 1, 2, 4, 0]]
+    assert batches.partners("any", y.clamp(max=2), pick).tolist() == [[0, 2, 2, 4, 1]]
     assert batches.partners("labelled", 0 * y, pick).tolist() == [[0, 2, 2, 4, 1]]
 
 

@@ -203,7 +203,12 @@ def verify(names: Iterable[str] = ()) -> list[str]:
                 "results will stand beside the published ones, not among them"
             )
     if len(found) == len(SOURCES):
-        lines.append(f"{duplicates()} test images are exact duplicates of a training image")
+        train, test = (
+            np.concatenate([getattr(part, split).digests for part in found.values()])
+            for split in cache.SPLITS
+        )
+        again = np.isin(test, train).sum()
+        lines.append(f"{again} test images are exact duplicates of a training image")
     return lines
 
 
@@ -219,14 +224,6 @@ def where() -> list[str]:
     return lines
 
 
-def duplicates() -> int:
-    """Count the test images, of either data set, that are also a training image of either."""
-    parts = [load(name) for name in SOURCES]
-    train = np.concatenate([part.train.digests for part in parts])
-    test = np.concatenate([part.test.digests for part in parts])
-    return int(np.isin(test, train).sum())
-
-
 @functools.lru_cache(maxsize=1)
 def _union(root: Path, images: int) -> Split:
     ten, hundred = load("cifar10"), load("cifar100")
@@ -240,7 +237,6 @@ def _union(root: Path, images: int) -> Split:
         arrays[f"{split}_labels"] = np.where(categories < 10, categories + 1, 0)
         arrays[f"{split}_categories"] = categories
     return Split(
-        name="cifar",
         fingerprint=_fingerprint([ten.manifest, hundred.manifest]),
         classes=("others", *ten.classes),
         categories=(*ten.classes, *hundred.classes),
@@ -258,7 +254,6 @@ def _binary(root: Path) -> Split:
         arrays[f"{split}_labels"] = np.isin(labels, VEHICLES).astype(np.int64)
         arrays[f"{split}_categories"] = labels.astype(np.int64)
     return Split(
-        name="vehicles",
         fingerprint=_fingerprint([ten.manifest]),
         classes=("animal", "vehicle"),
         categories=ten.classes,

@@ -33,7 +33,6 @@ def digits() -> Split:
     labels = np.where((digit >= 1) & (digit <= 5), digit, 0).astype(np.int64)
     content = pixels[train].tobytes() + digit[train].tobytes()
     return Split(
-        name="digits",
         fingerprint="digits-" + hashlib.sha256(content).hexdigest()[:12],
         classes=("others", "1", "2", "3", "4", "5"),
         train_inputs=inputs[train],

@@ -210,7 +210,7 @@ def fold(data: Segmented, index: int, folds: int) -> tuple[Segmented, Segmented]
     held = np.array_split(np.arange(1, number + 1), folds)[index]
     rest = np.setdiff1d(np.arange(1, number + 1), held)
     has_held, has_rest = (_contains(data, classes) for classes in (held, rest))
-    where = f"fold {index} of {folds} of {data.name}"
+    where = f"fold {index + 1} of {folds} of {data.name}"  # counted from 1, as in TransferRun
     for found, classes, way in (
         (has_held, held, "choose another fold, or fewer folds"),
         (has_rest & ~has_held, rest, "choose more folds, so that a fold has fewer classes"),

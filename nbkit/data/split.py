@@ -11,9 +11,8 @@ class Split:
 
     Attributes
     ----------
-    name : str
     fingerprint : str
-        Changes whenever the examples, their labels or their order change.
+        Changes whenever the data set, a label or the order changes; toys have one for all draws.
     classes : tuple of str
         Name of class 0, 1, ..., K.
     train_inputs, test_inputs : (N, F) float32 or (N, H, W, 3) uint8 arrays
@@ -26,7 +25,6 @@ class Split:
         Index of each example into ``categories``.
     """
 
-    name: str
     fingerprint: str
     classes: tuple[str, ...]
     train_inputs: np.ndarray

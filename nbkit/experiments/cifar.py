@@ -241,6 +241,12 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
         The image of each example.
     annotated : Annotated
         Of the examples.
+
+    Raises
+    ------
+    ValueError
+        For more labelled positives than there are, or an annotation that leaves nothing to select
+        by.
     """
     images = np.arange(len(true))
     if run.annotation != "two-sample":

@@ -51,7 +51,7 @@ class ClassificationRun(runs.Run):
     """
 
     experiment: ClassVar[str] = "classification"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     score_names: ClassVar[tuple[str, ...]] = (*MACRO, *DETECTION, *FINAL)
     datasets: ClassVar[tuple[str, ...]] = tuple(DATASETS)
     annotations: ClassVar[tuple[str, ...]] = ("Complete", "P+N", "P+U")

@@ -8,6 +8,7 @@ import torch
 
 from nbkit import checks, data, losses, metrics, models, noise, presets, rng, runs, train
 from nbkit.data.split import Split
+from nbkit.data.toys import MOONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class MoonsRun(runs.Run):
         checks.finite("learning_rate", self.learning_rate, above=0)
 
     def data_fingerprint(self) -> str:
-        return "make_moons-1"
+        return MOONS
 
     def stack(self) -> tuple:
         told = self.kept if losses.takes(self.loss, "kept") else None

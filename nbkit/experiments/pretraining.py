@@ -164,8 +164,8 @@ class Source:
     ----------
     state : dict of tensors
         Empty for a network as it is drawn.
-    transition, pixel_transition : (C, C) arrays or None
-        Realised from true to observed labels.
+    transition, pixel_transition : (C, C') arrays or None
+        Realised from true to observed labels, which may be other classes.
     """
 
     state: dict[str, torch.Tensor]

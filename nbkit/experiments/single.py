@@ -60,7 +60,7 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
     Raises
     ------
     TrainingError
-        If the loss is no longer finite.
+        If the loss is no longer finite; names the epoch, the loss and the parameters.
     """
     if isinstance(run, cifar.CifarRun):
         trained = cifar.fit(run, device)
@@ -71,7 +71,8 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
         probability = classification.test_probabilities(trained)
     (result,) = results(trained, probability)
     if isinstance(result, Exception):
-        raise result
+        given = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
+        raise type(result)(f"{result} ({given})")
     return Fitted(result, probability[0])
 
 

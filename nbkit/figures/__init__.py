@@ -5,7 +5,7 @@ Functions return a closed matplotlib figure: a notebook shows it by naming it la
 
 from nbkit.figures.claims import parity, verdicts
 from nbkit.figures.comparisons import differences, dots, rates, wall
-from nbkit.figures.masks import masks, transitions
+from nbkit.figures.masks import masks, tinted, transitions
 from nbkit.figures.moons import moons_grid, side_by_side
 from nbkit.figures.scores import (
     confusion,
@@ -19,7 +19,7 @@ from nbkit.figures.scores import (
 from nbkit.figures.segmentation import pixel_rows
 from nbkit.figures.style import png, save, use_style
 from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
-from nbkit.figures.transfer import filters, strips, tinted
+from nbkit.figures.transfer import filters, strips
 
 __all__ = [
     "balance",

@@ -96,8 +96,6 @@ def transitions(
     rows: Sequence[str],
     columns: Sequence[str],
     title: str,
-    *,
-    across: int = 3,
 ) -> Figure:
     """Transition matrices as heat maps with their shares written in.
 
@@ -110,10 +108,8 @@ def transitions(
         Names of the true classes and of the labels.
     title : str
         Of the figure.
-    across : int
-        Panels a row.
     """
-    across = min(across, len(matrices))
+    across = min(3, len(matrices))
     down = -(-len(matrices) // across)
     size = (1.6 + (0.3 + 0.46 * len(columns)) * across, 0.6 + (0.6 + 0.34 * len(rows)) * down)
     figure, axes = grid(down, across, size, sharex=True, sharey=True)
@@ -130,6 +126,24 @@ def transitions(
     figure.supylabel("truth", fontsize=10)
     figure.suptitle(title)
     return figure
+
+
+def tinted(masks: np.ndarray) -> np.ndarray:
+    """Return masks in colour: background black, void white, twenty colours for the classes.
+
+    Parameters
+    ----------
+    masks : (..., H, W) integer array
+        Labels, 255 for void; class k and class k + 20 share a colour.
+
+    Returns
+    -------
+    (..., H, W, 3) uint8 array
+    """
+    colors = np.array([to_rgb(color) for color in CLASS_COLORS])
+    named = colors[(masks.astype(np.int64) - 1) % len(colors)]
+    named = np.where((masks == 0)[..., None], 0.0, named)
+    return (255 * np.where((masks == VOID)[..., None], 1.0, named)).round().astype(np.uint8)
 
 
 def _color(k: int) -> str:

@@ -1,13 +1,11 @@
-"""First-layer filters of networks, and masks in colour."""
+"""First-layer filters of networks, and rows of images."""
 
 import math
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from nbkit.checks import VOID
 from nbkit.figures.comparisons import ABSENT
 from nbkit.figures.style import grid
 
@@ -79,21 +77,3 @@ def strips(rows: Mapping[str, np.ndarray]) -> Figure:
         axis.spines[:].set_visible(False)
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     return figure
-
-
-def tinted(masks: np.ndarray) -> np.ndarray:
-    """Return masks in colour: background black, void white, twenty colours for the classes.
-
-    Parameters
-    ----------
-    masks : (..., H, W) integer array
-        Labels, 255 for void; class k and class k + 20 share a colour.
-
-    Returns
-    -------
-    (..., H, W, 3) uint8 array
-    """
-    colors = np.array(mpl.colormaps["tab20"].colors)
-    named = colors[(masks.astype(np.int64) - 1) % len(colors)]
-    named = np.where((masks == 0)[..., None], 0.0, named)
-    return (255 * np.where((masks == VOID)[..., None], 1.0, named)).round().astype(np.uint8)

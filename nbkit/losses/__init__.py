@@ -216,8 +216,7 @@ def weight_ratio(spec: str, balance: str, *, kept: float, balanced: float) -> fl
     if issubclass(LOSSES[name], PURisk):
         return None
     if balance == "bayes":
-        own = {"beta": hyper["beta"]} if name == "bootstrap_hard" and "beta" in hyper else {}
-        return bayes_ratio(name, kept, **own)
+        return bayes_ratio(name, kept, assumed_kept=hyper.get("kept"), beta=hyper.get("beta", 0.5))
     return {"none": 1.0, "balanced": balanced, "half": balanced / 2}[balance]
 
 

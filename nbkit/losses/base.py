@@ -143,6 +143,11 @@ class FadeIn(Loss):
     ----------
     loss : Loss
         What is faded in; its weight ratio also weighs the cross-entropy.
+
+    Raises
+    ------
+    ValueError
+        If it is no ``Loss``.
     """
 
     epochs = 10

@@ -8,7 +8,6 @@ r = w_U / w_P fix beforehand. Bayes' decision is t = 1/2.
 import numpy as np
 
 from nbkit import checks
-from nbkit.checks import SETTINGS
 
 # a point with a = c eta of label mass P and 1 - a of U is called positive where a > s r (1 - a)
 SHARE_OF_U = {
@@ -36,7 +35,6 @@ def threshold(
     prior: float | None = None,
     assumed_prior: float | None = None,
     imbalanced: bool = False,
-    setting: str = "one_sample",
     pooled: bool = True,
     posterior: np.ndarray | None = None,
 ) -> float:
@@ -59,11 +57,10 @@ def threshold(
         ``upu``, ``nnpu`` and ``dist_pu``.
     imbalanced : bool
         Of ``nnpu``.
-    setting : {"one_sample", "two_sample"}
-        How the data were drawn; for the PU risks.
     pooled : bool
-        Whether the risk pools P and U in the one-sample setting, as ours do. False gives the
-        threshold of a two-sample estimator fed with one-sample data.
+        Whether the sample of the population that a PU risk sees is one: P and U pooled, or U that
+        was drawn on its own. False gives the threshold of a two-sample estimator fed with the U of
+        one-sample data.
     posterior : (N,) float array, optional
         Posteriors of a sample of the population, for the risks whose threshold depends on their
         distribution: Dist-PU (needed: it matches a count), VPU (1 is the largest by default) and
@@ -113,9 +110,8 @@ def threshold(
             b = checks.fraction("assumed_kept", assumed_kept, low_open=True)
         return b * r / (c * (2 - b + b * r))
     if name in (*RISKS, "vpu", "dist_pu"):
-        checks.choice("setting", setting, SETTINGS)
         eta = None if posterior is None else _posteriors(posterior)
-        taken = 0.0 if setting == "two_sample" or pooled else c  # of the positives, from the sample
+        taken = 0.0 if pooled else c  # of the positives, from the sample
         if name == "vpu":
             largest = 1.0 if eta is None else eta[0]
             return float(largest / (2 - taken * largest))
@@ -135,11 +131,14 @@ def threshold(
     raise ValueError(f"no closed-form threshold for {name!r}; there is one for {', '.join(known)}")
 
 
-def bayes_ratio(name: str, kept: float, *, beta: float = 0.5) -> float:
+def bayes_ratio(
+    name: str, kept: float, *, assumed_kept: float | None = None, beta: float = 0.5
+) -> float:
     """Return the weight ratio r at which a separable loss decides at 1/2.
 
     c / (2 - c) for cross-entropy and its kin, twice that for ``exponential``, 1 / beta times that
-    for ``bootstrap_hard``, and 1 for the corrected losses, told the true share.
+    for ``bootstrap_hard``, and c (2 - b) / (b (2 - c)) for the corrected losses that assume a share
+    b, which is 1 if it is the true one, as by default.
 
     Raises
     ------
@@ -148,7 +147,10 @@ def bayes_ratio(name: str, kept: float, *, beta: float = 0.5) -> float:
     """
     c = checks.fraction("kept", kept, low_open=True)
     if checks.choice("name", name, [*SHARE_OF_U, *CORRECTED]) in CORRECTED:
-        return 1.0
+        b = c
+        if assumed_kept is not None:
+            b = checks.fraction("assumed_kept", assumed_kept, low_open=True)
+        return c * (2 - b) / (b * (2 - c))
     share = _share_of_u(name, beta)
     if not share:
         raise ValueError("bootstrap_hard with beta = 0 does not trust U: no ratio balances it")

@@ -42,6 +42,8 @@ checks.flag("interactive", interactive)
 #
 # $$\eta(x) = P(Y = 1 \mid x), \qquad \pi = P(Y = 1), \qquad a(x) = P(\text{labelled} \mid x).$$
 #
+# $\eta$ is the *posterior*, and $\pi$ the *prior*, the share of positives.
+#
 # If the annotator drops labels *completely at random*, then $a(x) = c\,\eta(x)$: what a classifier
 # of labelled against unlabelled sees is the posterior we want, squeezed by the factor $c$. With
 # half of the labels, no example ever looks more than half positive.
@@ -60,7 +62,8 @@ figures.labelling(posterior, 0.5, {"cross-entropy": losses.threshold("cross_entr
 #
 # With logits $(-f, f)$ the probability of "positive" is $\sigma(2f)$. The draft draws three losses
 # in four curves: the logistic loss of a labelled positive, and three ways to treat an unlabelled
-# example. The derivatives below are the closed forms; autograd checks them.
+# example. The derivatives below are the closed forms; autograd checks them. They are by the
+# positive logit alone: a curve on the left is twice as steep, since $f$ moves both logits.
 
 # %%
 f = np.linspace(-5, 5, 201)
@@ -159,8 +162,9 @@ pd.DataFrame(rows).round(3).set_index("labelled share c")
 # %% [markdown]
 # ## 1.5 Why the exponential loss can beat cross-entropy
 #
-# On U its logit gradient is that of cross-entropy times $p_0$. As soon as the network finds a
-# hidden positive, the wrong label stops hurting. Minimising its expected value at a point gives
+# On U its logit gradient is that of cross-entropy times $p_0$. The surer the network becomes of a
+# hidden positive, the less the wrong label pulls (at $p = 1/2$ it pulls hardest). Minimising its
+# expected value at a point gives
 # $p_1 = a / (r (1 - a))$, capped at 1, and with it
 #
 # $$t = \frac{r}{c\,(2 + r)} ,$$
@@ -192,11 +196,11 @@ figures.save(
 # ## 1.6 Fade-in: why start gently?
 #
 # The draft wants a *fade-in* to avoid an all-positive initial prediction, and gives no schedule.
-# The author's code has cross-entropy in epoch 0, and the share $a_e = .95^{e(e+1)/2}$ of it in
-# epoch $e$, until only the exponential loss is left after ten. With class weights that favour the
-# few labelled positives, a young network calls too much positive, and where it is sure of that the
-# exponential loss hardly pulls it back. The figure counts what a network on the moons calls
-# positive, averaged over 51 seeds.
+# The author's code has cross-entropy in epoch 0 (the first, 1 on the axis below), and the share
+# $a_e = .95^{e(e+1)/2}$ of it in epoch $e$, until only the exponential loss is left after ten. With
+# *balanced* class weights (P and U weigh the same in total, see 1.7) a young network calls too much
+# positive, and where it is sure of that the exponential loss hardly pulls it back. The figure
+# counts what a network on the moons calls positive, averaged over 51 seeds.
 
 # %%
 settings = {
@@ -251,8 +255,9 @@ figures.balance(0.5)
 #
 # Another family does not repair the loss of single examples. It estimates the *risk* that full
 # labels would give, from means over two samples: $E_P$ over the labelled positives, $E_X$ over
-# everybody, P and U pooled. With $\ell^+$ and $\ell^-$ the losses of calling an example positive
-# and negative, the negatives are everybody minus the positives:
+# everybody, P and U pooled. Let $\ell^+$ and $\ell^-$ be the losses of an example that is taken for
+# a positive and for a negative; ours are $\sigma(-f)$ and $\sigma(f)$, with $f = z_1 - z_0$. The
+# negatives are everybody minus the positives:
 #
 # $$R = \pi\,E_P[\ell^+] + \bigl(E_X[\ell^-] - \pi\,E_P[\ell^-]\bigr) .$$
 #
@@ -262,13 +267,14 @@ figures.balance(0.5)
 # - **nnPU** (non-negative) stops that: where the bracket is negative on a batch, it steps back.
 # - **Dist-PU** (distributions) asks only that the mean prediction be $\pi$ over everybody, and 1
 #   over P.
-# - **VPU** (variational) needs no prior: it holds $\log E_X[\phi]$ against $E_P[\log\phi]$, with
-#   $\phi$ the probability of "positive".
+# - **VPU** (variational) needs no prior: it minimises $\log E_X[\phi] - E_P[\log\phi]$, with $\phi$
+#   the probability of "positive".
 #
 # The first three must be told $\pi$. With several categories, ours add the cross-entropy among the
-# categories on the labelled positives. Notebooks 03 and 04 train the last two with what their
-# papers add: *mixup* (the prediction for a mixture of two examples shall be the mixture of their
-# targets), and for Dist-PU less entropy of the predictions. What does nnPU do that uPU does not?
+# categories on the labelled positives, weighed with $\pi$, VPU too. Notebooks 03 and 04 train the
+# last two with what their papers add: *mixup* (the prediction for a mixture of two examples shall
+# be the mixture of their targets), and for Dist-PU less entropy of the predictions. What does nnPU
+# do that uPU does not?
 
 # %% tags=["nbval-check-output"]
 memorised = torch.tensor([[-2.0, 2.0]] * 8 + [[2.0, -2.0]] * 24)  # P positive, U negative
@@ -286,8 +292,10 @@ for name in ("upu", "nnpu"):
 #
 # ## 1.9 The threshold calculus, measured
 #
-# The same argument gives a closed form for every loss but the noise layer; `help(losses.threshold)`
-# lists them. Do trained networks obey? On Gaussians the posterior is known, so we can look: for
+# The same argument, point by point, gives a closed form for every loss of single examples but the
+# noise layer, and for uPU. Those of VPU, Dist-PU, and nnPU that is told too large a prior also need
+# to know how the posteriors are distributed; `help(losses.threshold)` lists them all. Do trained
+# networks obey? On Gaussians the posterior is known, so we can look: for
 # each loss, three weight ratios (for uPU and nnPU assumed priors, for VPU and Dist-PU true ones)
 # and two labelled shares, small networks learn from 40,000 PU-labelled points, five seeds each, and
 # we read off the posterior at which they flip (last epoch, CPU; `nbkit sweep thresholds`).
@@ -328,8 +336,9 @@ broken
 
 # %% [markdown]
 # **See:** *backward* correction follows its formula only for $r \ge 1$; below, its risk has no
-# lower bound. *nnPU* is sure to follow it as long as its non-negative correction sleeps; told too
-# large a prior, .65 instead of .5, it is near all the same. *VPU* leaves the scale of its output
+# lower bound. *nnPU* follows that of uPU, $\pi / (2 q)$ for a told prior $q$, as long as its
+# correction sleeps. Told .65 instead of .5 that would be .385; where its bracket reaches 0 the
+# correction stops it earlier, at .312, and measured is .296. *VPU* leaves the scale of its output
 # open; a light mixup (.006, above) fixes it, and a heavier one moves the threshold: with that of
 # its authors, .03, which notebooks 03 and 04 use, it calls positive a little too early. And
 # *Dist-PU* compares the means of a batch inside an absolute value, so that small batches would move

@@ -47,11 +47,12 @@ panels = [moons.figure3(title) for title in moons.FIGURE3]
 figures.save(figures.moons_grid(panels), "figure3_moons")
 
 # %% [markdown]
-# **See:** under cross-entropy (second column) the hidden positives carry the largest losses and
-# slopes, and drag the boundary over the red moon. Under the exponential loss their slopes are
-# small: the network has found them and is left alone. (As in the author's notebook, cross-entropy
-# has no class weights here, the exponential loss and hard bootstrapping balanced ones, weighted
-# half of that ratio; section 2.2 has the exponential loss without.)
+# **See:** under cross-entropy (second column) the hidden positives are among the largest squares,
+# and together they drag the boundary over the red moon. (Compare squares with squares.) Under the
+# exponential loss their slopes are small: the network has found them and is left alone. (As in the
+# author's notebook, cross-entropy has no class weights here, the exponential loss and hard
+# bootstrapping *balanced* ones, with which labelled and unlabelled examples weigh the same in
+# total, weighted half of that ratio; section 2.2 has the exponential loss without.)
 
 # %% [markdown]
 # ## 2.2 The sweep: fewer and fewer labels
@@ -147,8 +148,9 @@ variant_table
 # **See:** less training does not give his line: it lowers the left end and leaves the right. Milder
 # weights do: with unlabelled examples 1.5 times as heavy as the balanced rule says, every mean lies
 # within .02 of the author's. (The 1.5 was chosen because it fits.) So milder weights would give his
-# line for this row. They cannot explain the others that are off, Exponential first, which has none;
-# and other causes, such as the one mask that he drew, were not tried.
+# line for this row. They cannot explain Exponential, which has no weights; whether they explain
+# BootstrapHard, which has balanced ones too, was not tried, nor were other causes, such as the one
+# mask that he drew.
 
 # %% tags=["check"]
 gap = (variant_table.loc["U weighs 1.5 times as much"] - variant_table.loc["author"]).abs()
@@ -180,7 +182,7 @@ cliff.round(3).set_index("loss")
 
 # %% [markdown]
 # **See:** cross-entropy is at its cliff with half of the labels, the exponential loss at two thirds
-# missing, which is where their lines in the figure are about halfway down. The draft's
+# missing, where their lines in the figure are half to two thirds of the way down. The draft's
 # exponential loss is more robust than cross-entropy, and it is no cure: it needs its weights too.
 
 # %% [markdown]

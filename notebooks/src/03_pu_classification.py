@@ -58,7 +58,8 @@ split = single.load(dataset, images)
 #
 # A loss is written as its name, or as a name with arguments: `gce(q=0.5)`, `nnpu(variant="clamp")`;
 # `help(losses.create)` explains. The class weights are one number, $r = w_U / w_P$: balanced
-# weights are $n_P / n_U$, Bayes' are those of notebook 01, and a PU risk takes none.
+# weights are $\pi c / (1 - \pi c)$, which is $n_P / n_U$ on average, Bayes' are those of notebook
+# 01, and a PU risk takes none.
 
 # %% tags=["nbval-check-output"]
 run = single.run(
@@ -125,8 +126,8 @@ for criterion, score in result["metrics"].items():
 # the scores of the last three epochs.
 #
 # **See:** the black curve is what we want and cannot see; dots mark the epoch that each criterion
-# keeps. If the dots lie far apart, the choice of the epoch matters as much as the loss. (Estimates
-# from a hundred examples are noisy, and may exceed 1.)
+# keeps. If they lie at different heights, the choice of the epoch matters. (Estimates from a
+# hundred examples are noisy, and may exceed 1.)
 
 # %% [markdown]
 # ## 3.3 What it gets wrong
@@ -136,8 +137,8 @@ title = f"{run.loss}, {run.annotation}, {run.kept:.0%} labelled: last epoch"
 figures.confusion(np.asarray(result["confusion"]), split.classes, title)
 
 # %% [markdown]
-# **See:** the first column holds the positives that the network calls "others": the wrong labels it
-# has learned.
+# **See:** below its top cell, the first column holds the positives that the network calls "others",
+# as the wrong labels taught it.
 
 
 # %%
@@ -153,18 +154,19 @@ names = dict.fromkeys([loss, "cross_entropy", "exponential", "nnpu"])
 explore.browser(split, predict, list(names), interactive=interactive)
 
 # %% [markdown]
-# **See:** most mistakes are clean positives called "others" with confidence. In a live notebook,
-# another loss is trained when you choose it from the menu, and its surest mistakes take the place
-# of these.
+# **See:** the surest mistakes are positives that are called "others". In a live notebook, another
+# loss is trained when you choose it from the menu, and its surest mistakes take the place of these.
 
 # %% [markdown]
 # ## 3.4 Table 2 on digits
 #
 # Now all losses, ten seeds each, in one protocol: same network (64-128-64-6), schedule, mask and
 # held-out tenth for a seed. The first seven rows are the draft's, DropoutReg included, which the
-# draft left empty: here it is cross-entropy with dropout .5 instead of .1. Rows that weigh their
-# classes use the balanced ratio 1/3 unless their name says otherwise; "half" is the author's extra
-# factor 1/2 on U. Precision, recall and F1 are macro averages over all classes, as in the draft.
+# draft left empty: here it is cross-entropy with dropout .5 instead of .1. Weighted, Exponential,
+# the bootstraps, EntropyMin, GCE and SymmetricCE have the balanced ratio 1/3 unless their name says
+# otherwise ("half" is the author's extra factor 1/2 on U); the others have no weights. *Forward,
+# estimated* takes $c$ from a first network, its mean $P(\text{labelled} \mid x)$ over held-out
+# labelled positives. Precision, recall and F1 are macro averages over all classes, as in the draft.
 #
 # What the rows do with an unlabelled example ($p$ is the prediction, $H$ its entropy; a labelled
 # one gives $-\log p_y$ unless the line says otherwise):
@@ -178,11 +180,11 @@ explore.browser(split, predict, list(names), interactive=interactive)
 # | BootstrapSoft | $-.95 \log p_0 + .05\,H(p)$; labelled ones too | |
 # | GCE (generalised cross-entropy) | $(1 - p_0^{.7}) / .7$; labelled ones too | |
 # | SymmetricCE | $-.1 \log p_0 + 9.2\,(1 - p_0)$; labelled ones too | |
-# | BootstrapHard, as run | in proportion to $1 - p_0$; labelled ones too | |
+# | BootstrapHard, as run | $\propto 1 - p_0$, half that if $p_0$ is largest; labelled ones too | |
 # | Forward | $-\log(1 - c\,(1 - p_0))$ | $c$ |
 # | Backward | $-\log p_0$; labelled ones $(-\log p_y + (1 - c) \log p_0) / c$ | $c$ |
 # | NoiseLayer | cross-entropy behind a matrix of label errors that it learns | |
-# | uPU, nnPU, Dist-PU; VPU | the risks of notebook 01, section 1.8 | $\pi$; nothing |
+# | uPU, nnPU, Dist-PU; VPU | the risks of notebook 01, section 1.8 | $\pi$ (VPU: for categories) |
 
 # %% tags=["nbval-check-output"]
 grid = classification.grid(preset)
@@ -226,8 +228,9 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** dots are seeds, bars their means. Balanced Exponential leads the draft's P+U rows; nnPU
-# and Dist-PU, which are told the prior, come closest to complete labels. GCE without weights and
+# **See:** dots are seeds, bars their means. Balanced Exponential leads the draft's P+U rows; of all
+# P+U rows Dist-PU and nnPU come closest to complete labels. Both are told the prior, as is uPU,
+# which stays below Exponential. GCE without weights and
 # BootstrapHard with its arguments swapped call nearly everything negative; in 2017 the latter began
 # with cross-entropy, which is the row with fade-in.
 
@@ -244,7 +247,8 @@ selection
 # **See:** losses that memorise wrong labels are better at an earlier epoch (compare oracle with
 # last). Proxy accuracy finds nearly all of that for Weighted, four fifths for BootstrapHard and
 # BootstrapSoft, and half of it for cross-entropy; PU-AUC finds less. For Complete, P+N, nnPU and
-# Dist-PU the last epoch beats every criterion but the one that peeks. The last column chooses on
+# Dist-PU the last epoch, or the mean of the last three, is above every chosen epoch but the one
+# chosen by peeking. The last column chooses on
 # the test set; it is there to show what peeking buys.
 
 # %% tags=["check", "nbval-check-output"]
@@ -319,4 +323,7 @@ exercises.price(answer, *(shipping[column] for column in shipping))
 # > and for losses that memorise the choice of the epoch matters too. Given the prior, both can be
 # > chosen without true negatives, at a price of some points.
 #
-# **References.** J. Ju, draft, Table 2; Kiryo et al. 2017; du Plessis et al. 2015; Guo et al. 2017.
+# **References.** J. Ju, draft, Table 2; Elkan and Noto 2008; Reed et al. 2014;
+# Sukhbaatar et al. 2014; Grandvalet and Bengio 2005; du Plessis et al. 2015; Kiryo et al. 2017;
+# Patrini et al. 2017; Zhang and Sabuncu 2018; Wang et al. 2019; Chen et al. 2020 (VPU); Zhao et al.
+# 2022 (Dist-PU).

@@ -177,7 +177,8 @@ explore.panel(draw, interactive=interactive, controls={"rate": (0.0, 0.9, 0.1, r
 # everything else but the diagonal. The realised rate of a class is not the one asked for: every
 # instance is drawn on its own, and a class with few instances strays far. Below, in pixels, the
 # rows of the targets have changed a little, since a large instance weighs more than a small one,
-# and the first row entirely: most of the background is no object, and nobody misannotates the sky.
+# and the first row of *misannotated* most: most of the background is no object, and nobody outlines
+# it.
 
 
 # %% tags=["nbval-check-output"]
@@ -246,8 +247,9 @@ controls = {"rate": (0.0, 0.9, 0.1, rate), "window": (1, 15, 2, 7)}
 explore.panel(draw, interactive=interactive, controls=controls)
 
 # %% [markdown]
-# **See:** the vote brings back what the pixels lost (but for a few corners, where the background
-# has the majority), and changes nothing about a wrong instance: all its pixels agree.
+# **See:** the vote brings back what the pixels lost (but for corners and some edges, where the
+# background is the most frequent label of the window), and changes nothing about a wrong instance:
+# all its pixels agree.
 
 # %%
 rates = np.round(np.arange(0, 0.91, 0.1), 1)
@@ -357,7 +359,7 @@ def draw(groups: int):
 explore.panel(draw, interactive=interactive, controls={"groups": (1, targets, 1, min(2, targets))})
 
 # %% [markdown]
-# **See:** the outlines are the same in all but one of them. What changes is what the last layer has
+# **See:** the white outlines are the same in all of them. What changes is what the last layer has
 # to tell apart, and the number of its classes (background included). Whether the layers below care
 # is the question of notebook 06.
 
@@ -422,8 +424,8 @@ def restore(mask, instances):
 label_noise.restored(restore)
 
 # %% [markdown]
-# > **Take away.** A label error takes a whole object. It cannot be averaged away, it is worth its
-# > area in pixels, and which objects it takes matters as much as how many.
+# > **Take away.** A label error takes a whole object. Its neighbours in the image cannot vote
+# > it away, it is worth its area in pixels, and which objects it takes matters as much as how many.
 #
 # **References.** J. Ju, draft, section 3; Everingham et al. 2010 (masks and void); Rolnick et al.
 # 2017; Patrini et al. 2017.

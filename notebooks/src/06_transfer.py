@@ -834,7 +834,7 @@ def responses(labels: str, layer: str, image: int):
 
 
 controls = {"labels": ["complete", "objectness", "random", "scratch"]}
-controls |= {"layer": [*fcn.trunk_layers(), "filters"], "image": (0, 60, 1, 3)}
+controls |= {"layer": [*fcn.TRUNK_LAYERS, "filters"], "image": (0, 60, 1, 3)}
 explore.panel(responses, interactive=interactive, controls=controls)
 
 # %% [markdown]
