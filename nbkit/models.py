@@ -1,8 +1,9 @@
 """The networks of the study. Small ones come as a stack: S networks, trained at once.
 
 A stack keeps the weights of its networks side by side, (S, out, in) a layer, and does the
-arithmetic of all of them in one batched product. Network i of a stack depends on its seed alone,
-never on its neighbours. Every model has ``seeds`` (S of them), ``classes`` and ``begin_epoch``.
+arithmetic of all of them in one batched product. Network i of a stack follows from its seed, its
+neighbours have no part in it (but for last bits, see ``sweep.compute``). Every model has ``seeds``
+(S of them), ``classes`` and ``begin_epoch``.
 """
 
 import itertools

@@ -77,7 +77,9 @@ def compute(
     engine : str
         ``inline`` (this process), ``processes`` (a worker a core, one thread each), or the address
         of a Dask scheduler such as ``tcp://host:8786``. All three give the same numbers on one
-        kind of chip; on a GPU the last bits of a stacked network may depend on its neighbours.
+        kind of chip. Last bits may depend on how many networks share a stack: of all losses on a
+        GPU, and on a CPU of those with a sigmoid or a power (PU risks, GCE), which a vector's end
+        rounds otherwise.
     workers : int, optional
         Worker processes of ``processes``; the cores of the machine by default, one on a GPU.
     device : str

@@ -130,7 +130,7 @@ def fit(
     weights = list(model.parameters())
     parameters = [*weights, *_own_parameters(loss, len(model.seeds), device)]
     images = isinstance(inputs, Images)
-    # unfused on the CPU, each network of a stack has the same bits whatever its neighbours are
+    # unfused on the CPU, a step of a network has the same bits whatever its neighbours are
     optimizer = Adam(parameters, fused=images or device.type == "cuda")
     history, precision = History(), precision_on(device, precision)
     state = [*(p.detach() for p in parameters), *optimizer.state]

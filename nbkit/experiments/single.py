@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from nbkit import checks, data
+from nbkit.checkpoints import TrainingError
 from nbkit.data.split import Split
 from nbkit.experiments import cifar, classification
 from nbkit.experiments.classification import ClassificationRun
@@ -62,17 +63,20 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
     TrainingError
         If the loss is no longer finite; names the epoch, the loss and the parameters.
     """
-    if isinstance(run, cifar.CifarRun):
-        trained = cifar.fit(run, device)
-        test = Images(torch.from_numpy(trained.split.test_inputs).to(device))
-        probability = cifar.probabilities(trained.model, test, run.precision)
-    else:
-        trained = classification.fit([run], device)
-        probability = classification.test_probabilities(trained)
+    try:
+        if isinstance(run, cifar.CifarRun):
+            trained = cifar.fit(run, device)
+            test = Images(torch.from_numpy(trained.split.test_inputs).to(device))
+            probability = cifar.probabilities(trained.model, test, run.precision)
+        else:
+            trained = classification.fit([run], device)
+            probability = classification.test_probabilities(trained)
+    except TrainingError as error:
+        given = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
+        raise TrainingError(f"{error} ({given})") from error
     (result,) = results(trained, probability)
     if isinstance(result, Exception):
-        given = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
-        raise type(result)(f"{result} ({given})")
+        raise result
     return Fitted(result, probability[0])
 
 
