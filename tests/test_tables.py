@@ -157,8 +157,9 @@ def test_the_reliability_of_a_row_pools_its_runs(store):
 
 def test_the_sweep_of_dropout_holds_the_rates_of_the_table():
     grid, table = cifar.dropout("small"), cifar.table("small")
-    assert grid[cifar.DROPOUT, 0] == table["CrossEntropy", 0]
-    assert grid[cifar.MORE_DROPOUT, 0] == table["DropoutReg", 0]
+    for row in cifar.DROPOUT_ROWS:
+        assert grid[row, cifar.DROPOUT, 0] == table[row, 0]
+    assert grid["CrossEntropy", cifar.MORE_DROPOUT, 0] == table["DropoutReg", 0]
 
 
 @pytest.mark.parametrize("preset", ["small", "paper"])

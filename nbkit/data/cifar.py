@@ -92,7 +92,8 @@ def cifar(images: int = 0) -> Split:
     Returns
     -------
     Split
-        uint8 images; ``categories`` names the 10 + 100 original classes.
+        uint8 images, those wanted copied from the mapped arrays of the cache; ``categories`` names
+        the 10 + 100 original classes.
 
     Raises
     ------

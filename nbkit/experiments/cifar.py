@@ -25,6 +25,7 @@ STACK_LIMIT = 1
 DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
+DROPOUT_ROWS = ("CrossEntropy", "Exponential")
 LENGTH_ROWS = ("Exponential", "Weighted", "CrossEntropy")
 PRECISION_ROWS = ("P+N", "Complete", "Exponential")
 EVALUATION_BATCH = 500
@@ -176,11 +177,12 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
     }
 
 
-def dropout(preset: str) -> dict[tuple[float, int], CifarRun]:
-    """Return the sweep of the row DropoutReg by (dropout, seed); the table's rates are among it."""
+def dropout(preset: str) -> dict[tuple[str, float, int], CifarRun]:
+    """Return the sweep of dropout by (row, dropout, seed); CrossEntropy's has DropoutReg's rate."""
     size = presets.sizes(preset, "cifar")
     return {
-        (rate, seed): replace(_run(preset, "CrossEntropy", seed), dropout=rate)
+        (row, rate, seed): replace(_run(preset, row, seed), dropout=rate)
+        for row in DROPOUT_ROWS
         for seed in range(size["dropout_seeds"])
         for rate in size["dropout"]
     }

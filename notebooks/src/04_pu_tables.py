@@ -571,10 +571,11 @@ else:
 # the missing labels. The rate is that before the last layer; the pools drop .4, .6 and .8 of it.
 
 # %% tags=["nbval-check-output"]
-sweep_frame = store.grid_frame(cifar.dropout(photographs), ("dropout", "seed"))
+sweep_frame = store.grid_frame(cifar.dropout(photographs), ("row", "dropout", "seed"))
 sweep_last = sweep_frame[sweep_frame["criterion"] == "last"]
-measures = ["accuracy", "f1", "detection_recall"]
-dropout = tables.printed(tables.summary(sweep_last, ["dropout"], measures))
+measures = ["accuracy", "f1", "detection_precision", "detection_recall"]
+dropout = tables.printed(tables.summary(sweep_last, ["row", "dropout"], measures))
+dropout = dropout.reset_index("dropout")
 tables.save(dropout, "dropout_cifar")
 print(tables.caption(sweep_frame, "last epoch", f"{command} --only dropout"))
 dropout

@@ -405,7 +405,7 @@ label_noise.weighted_transition(transition)
 # %% [markdown]
 # **Open.** Somebody stored masks with the *pixels* of the targets misclassified at rate one half,
 # and the instance maps are still there. Write `restore(mask, instances)`, both (H, W): bring back
-# at least 97 % of the targets' pixels. (Then ask what any such function could do about
+# at least 99 % of the targets' pixels. (Then ask what any such function could do about
 # misclassified instances.)
 
 
