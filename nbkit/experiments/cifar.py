@@ -247,8 +247,7 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
     Raises
     ------
     ValueError
-        For more labelled positives than there are, or an annotation that leaves nothing to select
-        by.
+        For more labelled positives than there are, or an annotation with nothing to select by.
     """
     images = np.arange(len(true))
     if run.annotation != "two-sample":
