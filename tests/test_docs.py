@@ -74,7 +74,17 @@ def test_readme_tables_are_the_exported_ones():
 
 
 CIFAR, PETS = "extended_cifar", "table3_pets3"
-PROSE = [  # where, the words, and the cell of each number in them: table, row, column, digits
+PROSE = [  # where, the words, and the cell of each number: table, row, column, digits or "%"
+    (
+        "README.md",
+        "the exponential loss finds {} of the positives",
+        [(CIFAR, "Exponential", "detection_recall", "%")],
+    ),
+    (
+        "README.md",
+        "hard bootstrapping has the same threshold and finds {}",
+        [(CIFAR, "BootstrapHard", "detection_recall", "%")],
+    ),
     (
         "notebooks/src/04_pu_tables.py",
         "beside CrossEntropy ({} and {}; above it at full size, in both seeds)",
@@ -185,7 +195,8 @@ def test_a_number_in_prose_stands_in_its_table(where, words, cells):
     for name, row, column, digits in cells:
         table = pd.read_csv(ROOT / "figures" / f"{name}.csv", index_col=0, dtype=str)
         number = float(re.match(r"[+-]?[\d.]+", table.loc[row, column])[0])
-        found.append(f"{number:.{digits}f}".replace("0.", ".", 1))
+        shown = f"{number:.0%}".replace("%", " %") if digits == "%" else f"{number:.{digits}f}"
+        found.append(shown.replace("0.", ".", 1))
     text = " ".join(re.sub(r"^# ", "", (ROOT / where).read_text(), flags=re.M).split())
     assert words.format(*found) in text
 
