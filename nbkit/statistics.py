@@ -105,7 +105,7 @@ def paired(
     """Compare every row with a reference row, pair by pair.
 
     Two runs of one seed share what does not differ between the rows: as a rule annotation, held-out
-    examples, initial weights and batches. So their difference is less noisy than either score. Only
+    examples, initial weights and batches. So their difference can be less noisy than that of two others. Only
     pairs that both rows have count.
 
     Parameters

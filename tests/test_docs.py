@@ -116,7 +116,7 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
     ),
     (
         "notebooks/src/00_overview.py",
-        "({} with complete masks, {} without)",
+        "({} with complete masks, {} with half of the objects missing)",
         [(PETS, row, "mean_iu", 2) for row in ("Complete", "CrossEntropy")],
     ),
     (

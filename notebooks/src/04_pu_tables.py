@@ -171,7 +171,8 @@ print(f"{len(finished)} of {len(ours)} rows have a finished run of preset {photo
 # - *Levels differ.* The author trained on all 100,000 images, for up to 200 epochs: `small` has
 #   half of the images and `paper` all of them, for 12 and 30 epochs. That moves Exponential more
 #   than any other row: weights alone do not explain its distance, for the one of his rounds at one
-#   half that seems to have been balanced, as ours are, reached .815 (4.5, 4.11 and 4.14).
+#   half that seems to have been balanced, as ours are, reached .815, with less dropout as it seems
+#   (4.5, 4.11 and 4.14).
 # - *Runs were picked.* The Exponential row is the mean of three of eight runs, BootstrapHard is one
 #   run, and later runs of it do clearly better (see its bar). The draft's deviations of
 #   cross-entropy stand in the wrong columns.
@@ -196,9 +197,9 @@ print("draft, best first:", ", ".join(mean["draft"].dropna().sort_values()[::-1]
 # %% [markdown]
 # ## 4.4 More than luck? Differences seed by seed
 #
-# Two rows of P and U trained on one seed share everything but the loss, so their difference is less
-# noisy than either score. With $n$ differences of mean $\bar d$ and standard deviation $s$, the
-# interval of 95 % is
+# Two rows of P and U trained on one seed share everything but the loss, so their difference can be
+# less noisy than that of two independent runs (on digits it is for most rows, on CIFAR hardly).
+# With $n$ differences of mean $\bar d$ and standard deviation $s$, the interval of 95 % is
 #
 # $$\bar d \pm t_{n-1,\,.975}\; s / \sqrt{n}.$$
 #
@@ -304,8 +305,8 @@ print("By how much the author's points lie above ours:")
 tables.wide(higher).round(3).astype(object).fillna("–")
 
 # %% [markdown]
-# **See:** his points lie about .1 above ours, after longer trainings on all images, those with
-# right labels (P+N) up to .19, and Exponential .16 to .30. It is not its weights: apart from one
+# **See:** after longer trainings on all images Weighted and BootstrapHard lie about .1 above
+# ours, P+N .12 to .19, and his Exponential .16 to .30. It is not its weights: apart from one
 # half, where most of his rounds had none, they are balanced as ours, and with all labels there is
 # nothing to weigh. Sections 4.11 and 4.14 ask whether it is dropout, or the length of the training.
 
@@ -324,7 +325,8 @@ curve
 # 1/3. Forward, Backward and the Bayes ratio are told the rate of missing labels, which *Forward,
 # estimated* has from a first network (Elkan and Noto 2008); the PU risks, uPU to Dist-PU, are told
 # the prior (VPU for its category term alone); the others know neither. (It is one piece of
-# knowledge: prior times rate is the share of labelled examples, and everybody sees that. The losses
+# knowledge: the prior times the share of positives that keep their label is the share of labelled
+# examples, and everybody sees that. The losses
 # themselves are listed in section 3.4 of notebook 03.) *Fade-in* begins with
 # cross-entropy and hands over within ten epochs, as in the author's code: ten of twelve here, so
 # that such a row has seen much of cross-entropy. *As run* is BootstrapHard with its two arguments
@@ -472,9 +474,10 @@ figures.save(
 # %% [markdown]
 # **See:** below the dotted line a network is surer than it should be, above it less sure. (A dot is
 # a bin of at least 50 images.) CrossEntropy and DropoutReg are far too sure between .55 and .75;
-# Exponential and the PU risks nearly everywhere, and nnPU has more than half of its predictions in
-# the last bin, of which .79 are right. A loss can rank well and still be far off here: `auc` in the
-# table is the area under the ROC curve of the probability of any positive, on true labels.
+# Exponential, nnPU and Dist-PU nearly everywhere; Weighted is less sure than it should be; nnPU has
+# more than half of its predictions in the last bin, of which .79 are right. A loss can rank well
+# and still be far off here: `auc` in the table is the area under the ROC curve of the probability
+# of any positive, on true labels.
 
 # %% tags=["nbval-check-output"]
 calibration = tables.summary(every_last, ["row"], ["calibration_error", "auc"])
@@ -508,9 +511,10 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** all rows take near-positives for positives more often than the rest of class 0, at the
-# line. The fewer alarms a row raises, the nearer they are: two thirds of CrossEntropy's few (.97 of
-# what it calls positive is), little more than a third of Exponential's many.
+# **See:** all rows take near-positives for positives more often than their share of class 0, the
+# line. As a rule, the fewer alarms a row raises, the nearer they are: two thirds of CrossEntropy's
+# few (.97 of what it calls positive is), little more than a third of Exponential's many. (Not so
+# Weighted: fewer than Complete, and less near.)
 
 # %% tags=["nbval-check-output"]
 far = ["accuracy", "far_accuracy", "f1", "far_f1", "detection_precision"]
@@ -543,8 +547,8 @@ figures.save(
 # %% [markdown]
 # **See:** a dark line is a category that fools most networks; a dark column is one that calls much
 # positive. Of those that were taught that half of the positives are negative only CrossEntropy and
-# DropoutReg are pale. Weighted is paler than Complete, BootstrapHard much like it, and Exponential,
-# nnPU and Dist-PU are darker.
+# DropoutReg are pale. Weighted is paler than Complete, BootstrapHard about as dark, and
+# Exponential, nnPU and Dist-PU are darker.
 
 # %%
 tables.save(called.round(4), "called_cifar")
@@ -679,7 +683,7 @@ figures.save(
 # **See:** the two markers of a line lie closer together than the rows do, now this and now that one
 # ahead. No difference is told apart from 0: every interval above holds it. That of Complete,
 # -.0014, exceeds the .0009 by which its fp32 seeds deviate (its bf16 seeds: .0029). The differences
-# between losses that this notebook tells apart are .03 and more, so the runs keep bf16.
+# between losses that are told apart on CIFAR are .03 and more, so the runs keep bf16.
 
 # %% tags=["nbval-check-output"]
 for row, line in compared.iterrows():

@@ -163,9 +163,9 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** points on the line agree. The toy lies on it or a little above (notebook 02 has a guess
-# for one row); photographs lie below it. Preset `small` trains on half of the images, for 12 epochs
-# where the author allowed 200, so that the order of the points says more than their height.
+# **See:** points on the line agree. The toy lies near it, mostly a little above (notebook 02 has a
+# guess for one row); photographs lie below it. Preset `small` trains on half of the images, for 12
+# epochs where the author allowed 200, so that the order of the points says more than their height.
 
 # %% tags=["nbval-check-output"]
 groups = numbers.groupby(["source", "score"], sort=False)
@@ -275,10 +275,10 @@ FEATURES = {
 # epochs cost a row about .02 (notebook 02, 2.3), as much as its lead.
 #
 # **Holm's rule corrects for all tests of this section together**: of so many, some would else hold
-# by luck. With three or five pairs a verdict also rests on Student's t, that is on differences that
-# are distributed normally (the second exercise tries without). And pairs of one fold share images
-# and classes: verdicts on features speak for *these* folds; the table has the interval that counts
-# a fold as one observation.
+# by luck. With two, three or five pairs a verdict also rests on Student's t, that is on differences
+# that are distributed normally (the second exercise tries without). And pairs of one fold share
+# images and classes: verdicts on features speak for *these* folds; the table has the interval that
+# counts a fold as one observation.
 
 
 # %% tags=["setup"]
@@ -324,11 +324,11 @@ figures.save(
 # %% [markdown]
 # **See:** blue beside orange in one row is a claim that the data decide: that Exponential beats
 # class weights holds on digits and is the other way round on photographs. Grey says what these runs
-# can tell, not that two rows are equal. An empty cell was not run; in the draft's column it has no
-# number. († Its Exponential is a mixture of the two of ours; * its BootstrapHard is another loss.)
-# CIFAR here is `small`. With all images and 30 epochs, of which two seeds are finished, too few for
-# a verdict, balanced Exponential is above cross-entropy (.713 against .631) and still below class
-# weights: notebook 04, 4.3.
+# can tell, not that two rows are equal. An empty cell was not run; in the draft's column it means
+# that the draft has no number. († Its Exponential is a mixture of the two of ours; * its
+# BootstrapHard is another loss.) CIFAR here is `small`. With all images and 30 epochs balanced
+# Exponential is above cross-entropy (.713 against .631) and still below class weights, with two
+# seeds, which is too few to tell them apart: notebook 04, 4.3 and 4.4.
 
 # %% tags=["nbval-check-output"]
 told = statistics.printed(found).drop(columns="verdict").rename(columns={"n": "pairs"})
@@ -456,15 +456,15 @@ TEACHERS = {
     "objects with wrong names": "Objects with wrong names teach",
 }
 COSTS = {
-    "objects without names by": "Losing the names costs",
-    "objects with wrong names by": "Wrong names cost",
+    "objects without names:": "Losing the names costs",
+    "minus objects with wrong names:": "Wrong names cost",
 }
 PLACES = {"scenes, transfer": "made scenes", "MSRC, transfer": "photographs (MSRC)"}
 
 # %% tags=["nbval-check-output"]
 parts = [
     f"On {place} a pre-training adds to the mean IU on other classes: {over(TEACHERS, name)}. "
-    f"Clean labels are ahead of {over(COSTS, name)}."
+    f"Clean labels minus {over(COSTS, name)}."
     for name, place in PLACES.items()
 ]
 summary3 = " ".join(parts)
