@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
         help="only one part of the experiment (as table or rates) or one row or loss of it; "
         "a wrong NAME lists them",
     )
-    sweep.add_argument("--workers", type=int, help="worker processes (default: one a core)")
+    sweep.add_argument(
+        "--workers", type=int, help="worker processes of engine processes (default: one a core)"
+    )
     sweep.add_argument("--list", action="store_true", help="say what is missing, compute nothing")
     for command in (study, sweep):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -138,9 +140,7 @@ def _sweep(args: argparse.Namespace) -> int:
     from nbkit.runs import Store
     from nbkit.sweep import check, compute
 
-    check(args.engine, args.device)
-    if args.workers is not None:
-        checks.count("workers", args.workers)
+    check(args.engine, args.device, args.workers)
     grid = experiments.module(args.experiment).grid(args.preset)
     if args.only is not None:
         checks.choice("only", args.only, dict.fromkeys(name for name, *_ in grid))

@@ -103,11 +103,7 @@ def compute(
         if the scheduler of a cluster is gone.
     """
     start = time.monotonic()
-    check(engine, device)
-    if workers is not None:
-        checks.count("workers", workers)
-        if engine != "processes":
-            raise ValueError(f"workers is for engine='processes', got engine={engine!r}")
+    check(engine, device, workers)
     store = store or Store()
     wanted = list(dict.fromkeys(runs))
     missing = store.missing(wanted)
@@ -140,14 +136,16 @@ def compute(
     return report
 
 
-def check(engine: str, device: str) -> None:
-    """Raise ValueError unless these are an engine and a device of ``compute``."""
+def check(engine: str, device: str, workers: int | None = None) -> None:
+    """Raise ValueError unless these are an engine, a device and workers of ``compute``."""
     checks.choice("device", device, DEVICES)
     if engine not in ENGINES and "://" not in str(engine):
         raise ValueError(
             f"engine must be {', '.join(ENGINES)} or the address of a Dask scheduler such as "
             f"tcp://127.0.0.1:8786; got {engine!r}"
         )
+    if workers is not None and checks.count("workers", workers) and engine != "processes":
+        raise ValueError(f"workers is for engine='processes', got engine={engine!r}")
 
 
 def without_data(runs: list[Run]) -> dict[Run, str]:
@@ -335,7 +333,8 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
                 yield stack, outcomes
                 pairs = zip(stack, outcomes, strict=True)
                 stored = [run.key for run, outcome in pairs if isinstance(outcome, dict)]
-                client.run(_discard_checkpoints, stored, on_error="ignore")
+                with contextlib.suppress(OSError, RuntimeError):  # the next future tells of it
+                    client.run(_discard_checkpoints, stored, on_error="ignore")
             else:
                 text = f"{future.status} on the cluster: {future.exception()!r}"
                 yield stack, [text] * len(stack)
@@ -343,6 +342,7 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
 
 
 def _discard_checkpoints(keys: list[str]) -> None:
-    """Delete the checkpoints that this worker of a cluster has of finished runs."""
+    """Delete what this worker of a cluster has of the networks of finished runs."""
     for key in keys:
         paths.discard(paths.checkpoint(key))
+        paths.discard(paths.checkpoint(f"{key}-estimator"))

@@ -174,7 +174,7 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
     (
         "notebooks/src/04_pu_tables.py",
         "from {} of them at a rate of .3 to {} at .8",
-        [("dropout_cifar", rate, "detection_recall", 3) for rate in ("0.3", "0.8")],
+        [("dropout_cifar", f"CrossEntropy, {rate}", "detection_recall", 3) for rate in (0.3, 0.8)],
     ),
     (
         "README.md",

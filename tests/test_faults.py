@@ -1,6 +1,7 @@
 """Faults that people meet: files spoilt or locked, words mistyped, processes that die."""
 
 import ast
+import contextlib
 import errno
 import json
 import math
@@ -40,7 +41,7 @@ from nbkit import (
 )
 from nbkit.data import DataError, cache, layout, voc
 from nbkit.data.cifar import OFFICIAL, fingerprint
-from nbkit.experiments import moons, segmentation, thresholds, transfer
+from nbkit.experiments import classification, moons, segmentation, thresholds, transfer
 from nbkit.experiments.cifar import CifarRun
 from nbkit.experiments.classification import ESTIMATED, ClassificationRun
 from nbkit.experiments.moons import MoonsRun
@@ -412,6 +413,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(notebooks, "FOLDER", tmp_path / "notebooks")
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.delenv("NBKIT_RUNS", raising=False)
     return tmp_path
 
 
@@ -544,7 +546,9 @@ def test_a_refresh_uses_the_folders_of_the_project(project, monkeypatch, sandbox
 
     monkeypatch.setattr(notebooks, "execute", execute)
     monkeypatch.setenv("NBKIT_FIGURES", str(sandbox / "elsewhere"))
+    monkeypatch.setenv("NBKIT_RUNS", str(sandbox / "own runs"))
     assert len(list(notebooks.refresh())) == 1
+    assert (sandbox / "own runs" / "refresh" / "00_first.ipynb").exists()
     assert given == {"NBKIT_RESULTS": None, "NBKIT_FIGURES": str(project / "figures")}
     assert "| 1 | 2 |" in (project / "README.md").read_text()
     assert not list(project.glob("README.md.*"))
@@ -564,7 +568,13 @@ def test_a_refresh_takes_no_other_option(more, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["--engine", "threads"], ["--device", "tpu"], ["--workers", "0"]]
+    "words",
+    [
+        ["--engine", "threads"],
+        ["--device", "tpu"],
+        ["--workers", "0"],
+        ["--workers", "2", "--engine", "inline"],
+    ],
 )
 def test_a_list_refuses_what_a_sweep_refuses(sandbox, capsys, words):
     told = said(["sweep", "moons", "--preset", "smoke", "--list", *words], capsys)
@@ -621,6 +631,43 @@ def test_a_scheduler_that_dies_ends_the_sweep_with_one_error(tmp_path, monkeypat
     assert not list(tmp_path.rglob("*.txt"))
 
 
+@pytest.mark.usefixtures("fake_experiment")
+def test_a_scheduler_that_dies_after_the_last_run_does_not_undo_it(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+
+    class Future:
+        status = "finished"
+
+        def result(self):
+            return [sweep_fake.result(FakeRun())]
+
+        def release(self):
+            pass
+
+    class Client(contextlib.AbstractContextManager):
+        def __init__(self, *_, **__):
+            pass
+
+        def __exit__(self, *_):
+            pass
+
+        def wait_for_workers(self, *_, **__):
+            pass
+
+        def submit(self, *_, **__):
+            return Future()
+
+        def run(self, *_, **__):
+            raise OSError("the scheduler is gone")
+
+    monkeypatch.setattr("dask.distributed.Client", Client)
+    monkeypatch.setattr("dask.distributed.as_completed", list)
+    store = runs.Store(tmp_path)
+    report = sweep.compute([FakeRun()], store=store, engine="tcp://127.0.0.1:1", show=print)
+    assert report.computed == 1
+    assert store.missing([FakeRun()]) == []
+
+
 # ---- runs and presets
 
 KINDS = (MoonsRun, ThresholdRun, ClassificationRun, CifarRun)
@@ -647,6 +694,7 @@ def test_a_loss_that_cannot_be_made_is_refused_with_its_run(loss, reason):
 
 def test_the_estimated_share_of_labels_stays_allowed():
     assert ClassificationRun(loss=ESTIMATED).loss == CifarRun(loss=ESTIMATED).loss == ESTIMATED
+    assert classification.balance(ClassificationRun(loss=ESTIMATED), "bayes", 0.5).weight_ratio == 1
 
 
 def test_a_thousand_runs_are_made_in_a_second():

@@ -195,7 +195,7 @@ def copied(model, state, layers, *, freeze=True, score=False):
 
 
 CHECKS = {
-    "warm-up": (exercises.by_luck, 1 / 15, (1 / 14, 0.5, 15, 1.5, "few"), ("15", "0.067")),
+    "warm-up": (exercises.by_luck, 0.07, (1 / 14, 0.063, 0.5, 15, 1.5, "few"), ("15", "0.067")),
     "core": (
         exercises.transferred,
         copied,

@@ -186,7 +186,8 @@ def balance(run: ClassificationRun, rule: str, prior: float) -> ClassificationRu
     """
     kept = run.labelled_share
     balanced = losses.balanced_ratio(prior, kept)
-    ratio = losses.weight_ratio(run.loss, rule, kept=kept, balanced=balanced)
+    spec = "forward" if run.loss == ESTIMATED else run.loss
+    ratio = losses.weight_ratio(spec, rule, kept=kept, balanced=balanced)
     return replace(run, weight_ratio=1.0 if ratio is None else round(ratio, 4))
 
 

@@ -585,8 +585,8 @@ else:
 sweep_frame = store.grid_frame(cifar.dropout(photographs), ("row", "dropout", "seed"))
 sweep_last = sweep_frame[sweep_frame["criterion"] == "last"]
 measures = ["accuracy", "f1", "detection_precision", "detection_recall"]
-dropout = tables.printed(tables.summary(sweep_last, ["row", "dropout"], measures))
-dropout = dropout.reset_index("dropout")
+sweep_last = sweep_last.assign(run=sweep_last["row"] + ", " + sweep_last["dropout"].astype(str))
+dropout = tables.printed(tables.summary(sweep_last, ["run"], measures))
 tables.save(dropout, "dropout_cifar")
 print(tables.caption(sweep_frame, "last epoch", f"{command} --only dropout"))
 dropout
