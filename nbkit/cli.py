@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "a wrong NAME lists them",
     )
     sweep.add_argument(
-        "--workers", type=int, help="worker processes of engine processes (default: one a core)"
+        "--workers", type=int, help="of the engine processes: how many (default: one a core)"
     )
     sweep.add_argument("--list", action="store_true", help="say what is missing, compute nothing")
     for command in (study, sweep):

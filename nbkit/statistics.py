@@ -105,8 +105,8 @@ def paired(
     """Compare every row with a reference row, pair by pair.
 
     Two runs of one seed share what does not differ between the rows: as a rule annotation, held-out
-    examples, initial weights and batches. So their difference can be less noisy than that of two others. Only
-    pairs that both rows have count.
+    examples, initial weights and batches. So their difference can be less noisy than that of two
+    independent runs. Only pairs that both rows have count.
 
     Parameters
     ----------
