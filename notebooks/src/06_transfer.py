@@ -117,7 +117,8 @@ with pd.option_context("display.max_colwidth", None):
     display(pd.DataFrame.from_dict(counts, orient="index"))
 
 # %% [markdown]
-# *All background* is the mean IU of a network that finds nothing: the floor for every score below.
+# *All background* is the mean IU of a network that finds nothing: what a score must exceed to mean
+# anything. (Calling too much an object can score lower still.)
 #
 # Six initialisations are the draft's. OneCategory is another reading of one of them; Autoencoder
 # and ImageLabels are controls that the draft argues about but never ran:
@@ -157,7 +158,9 @@ else:
 
 # %% [markdown]
 # **See:** each colour is a class, white is void, and an error always takes a whole object. Random
-# categories keep every outline; missing labels lose outlines.
+# categories keep every object apart from the background, which is what we call keeping its outline;
+# missing labels turn objects into background. Their white rim stays: it is void, and teaches
+# nothing.
 #
 # **Predict before you read on:** which of these rows will come close to CompleteCategory, and which
 # to FromScratch?
@@ -294,7 +297,7 @@ figures.save(
 # **See:** right of the line a pre-training helps. If wrong labels made useless features, the rows
 # with wrong labels would lie on the line; if they did no harm at all, beside CompleteCategory. On
 # the scenes objects without names and with random names lie between the two, and OneCategory, most
-# of whose instances are missing, lies on the line.
+# of whose instances are missing, is not told apart from the line.
 
 # %% tags=["nbval-check-output"]
 differences = told_apart(table, "FromScratch")
@@ -397,9 +400,9 @@ counted
 #
 # The draft tried its errors at one rate only, all or nothing. Here a share of the instances is
 # struck: `missing` ($k \to 0$), `misclassified` ($i \to j$), `misannotated` ($0 \to k$). For the
-# last, some categories of the source are declared distractors, background by right, and the rate
-# says how many of their objects are annotated as targets after all; its rate 0 is thus another
-# source than that of the other two.
+# last, some categories of the source are declared distractors; with the odd shapes of the scenes
+# they are background by right. The rate is the share of all of these that is annotated, each as a
+# target drawn at random; its rate 0 is thus another source than that of the other two.
 
 # %%
 rates = read("rates", "verb", "rate", "fold", "seed")
@@ -451,8 +454,10 @@ realised
 # ## 6.8 Which layers are worth copying?
 #
 # After Yosinski et al. 2014: copy the first $n$ layers only. *Fine-tuned*, the rest may repair what
-# does not fit. *Frozen*, it cannot, and a drop says where features become special to their task.
-# Random frozen layers are the control: features need to beat *them* to be worth anything.
+# does not fit. *Frozen*, it cannot, and a drop has up to three causes: features are special to
+# their task, layers that had learned together are torn apart (Yosinski's control for it is not run
+# here), or too few layers are left to learn. Random frozen layers show the last: features need to
+# beat *them* to be worth anything.
 
 # %%
 copied = read("layers", "row", "layers", "frozen", "fold", "seed")
@@ -499,8 +504,10 @@ figures.save(
 
 # %% [markdown]
 # **See:** where the lines part, and whether they come together again on the right. On the scenes
-# they do not: CompleteCategory is ahead at all evaluations but two, and FromScratch stays on the
-# ground for a third of the training. The learning rate falls to 0 at the last epoch, which flattens
+# CompleteCategory, PixelObjectness and RandomCategory stay above FromScratch; ImageLabels and
+# OneCategory lead it in the middle and meet it at the end, a shortcut as far as these runs tell.
+# CompleteCategory is ahead at all evaluations but two, and FromScratch stays on the ground for a
+# third of the training. The learning rate falls to 0 at the last epoch, which flattens
 # every line: a longer training might close more of the gap.
 #
 # For each pair, the epoch at which a row first reaches the *final* score of FromScratch:
@@ -544,9 +551,9 @@ figures.save(
 
 # %% [markdown]
 # **See:** the horizontal distance from a line to that of FromScratch. The table interpolates it on
-# the logarithm of the images, and does not go beyond what was run. On the scenes, in the mean of
-# two pairs, 30 images after a pre-training are worth 130 to 155 without one, whichever of the three
-# labels it had: a hint, no more.
+# the logarithm of the images (the straight lines of the picture say a little else), and does not go
+# beyond what was run. On the scenes, in the mean of two pairs, 30 images after a pre-training are
+# worth about 130 to 160 without one, whichever of the three labels it had: a hint, no more.
 
 
 # %% tags=["nbval-check-output"]
@@ -678,8 +685,8 @@ photo_curve
 # representation'"*. The sentences below are written by the cell, from the runs that are finished.
 # For wrong labels to be harmless, the rows must be higher than FromScratch **and** not lower than
 # CompleteCategory. "Not told apart" is not "equal": the interval says how large a difference may
-# still be. (Intervals are of one comparison, verdicts corrected for the three of a list. Notebook
-# 08 corrects for every claim of the study at once, and tells fewer apart.)
+# still be. (Intervals are of one comparison, verdicts corrected for the rows of their comparison.
+# Notebook 08 corrects for every claim of the study at once, and tells fewer apart.)
 
 
 # %%
@@ -775,11 +782,13 @@ tables.save(findings, "hypothesis")
 print("\n\n".join(textwrap.fill(sentence, 95) for sentence in sentences))
 
 # %% [markdown]
-# **See:** on the scenes the hypothesis holds in part. Labels that keep every outline keep two
-# thirds of the gain without names and more than half of it with random ones, and names are worth
-# the rest; one category with all others missing keeps nothing that can be told. That clean labels
-# help, and that all three stay below them, also stands with a fold as one observation. Between
-# them the rate decides (6.7): missing instances cost the more, the more there are, as far as two
+# **See:** on the scenes the hypothesis, as quoted, holds for these folds: two kinds of wrong labels
+# beat FromScratch. But none is harmless. Labels that keep every object apart from the background
+# keep two thirds of the gain without names and more than half of it with random ones, in the mean
+# (12 pairs do not tell that share from one half), and names are worth the rest; of one category
+# with all others missing no gain is found. That clean labels help, and that all three stay below
+# them, also stands with a fold as one observation. How much an error costs depends on its rate
+# (6.7): missing instances cost the more, the more there are, as far as two
 # pairs can show. On MSRC no gain from clean labels is found that wrong ones could spoil, and yet
 # one category with all others missing is below clean labels, over these folds; the other two are
 # not told apart.
