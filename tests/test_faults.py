@@ -600,6 +600,19 @@ def test_a_cluster_without_workers_is_told(cluster, tmp_path, monkeypatch):
         )
 
 
+class Client(contextlib.AbstractContextManager):
+    """A Dask client that is sure of its workers; its futures are those of ``submit``."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __exit__(self, *_):
+        pass
+
+    def wait_for_workers(self, *_, **__):
+        pass
+
+
 @pytest.mark.usefixtures("fake_experiment")
 def test_a_scheduler_that_dies_ends_the_sweep_with_one_error(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
@@ -607,23 +620,11 @@ def test_a_scheduler_that_dies_ends_the_sweep_with_one_error(tmp_path, monkeypat
     class Future:
         status = "cancelled"
 
-    class Client:
-        def __init__(self, *_, **__):
-            pass
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def wait_for_workers(self, *_, **__):
-            pass
-
+    class Lost(Client):
         def submit(self, *_, **__):
             return Future()
 
-    monkeypatch.setattr("dask.distributed.Client", Client)
+    monkeypatch.setattr("dask.distributed.Client", Lost)
     monkeypatch.setattr("dask.distributed.as_completed", iter)
     store = runs.Store(tmp_path)
     with pytest.raises(sweep.SweepError, match="is gone; run the same command again to go on"):
@@ -644,23 +645,14 @@ def test_a_scheduler_that_dies_after_the_last_run_does_not_undo_it(tmp_path, mon
         def release(self):
             pass
 
-    class Client(contextlib.AbstractContextManager):
-        def __init__(self, *_, **__):
-            pass
-
-        def __exit__(self, *_):
-            pass
-
-        def wait_for_workers(self, *_, **__):
-            pass
-
+    class Done(Client):
         def submit(self, *_, **__):
             return Future()
 
         def run(self, *_, **__):
             raise OSError("the scheduler is gone")
 
-    monkeypatch.setattr("dask.distributed.Client", Client)
+    monkeypatch.setattr("dask.distributed.Client", Done)
     monkeypatch.setattr("dask.distributed.as_completed", list)
     store = runs.Store(tmp_path)
     report = sweep.compute([FakeRun()], store=store, engine="tcp://127.0.0.1:1", show=print)
