@@ -124,7 +124,7 @@ def compute(
                     try:
                         store.save(run, outcome)
                         report.computed += 1
-                        paths.discard(paths.checkpoint(run.key))
+                        _discard_checkpoints([run.key])
                     except ValueError:  # a number that is not finite fails its run alone
                         outcome = traceback.format_exc()
                 if isinstance(outcome, str):
@@ -342,7 +342,6 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
 
 
 def _discard_checkpoints(keys: list[str]) -> None:
-    """Delete what this worker of a cluster has of the networks of finished runs."""
+    """Delete what this machine has of the networks of finished runs."""
     for key in keys:
         paths.discard(paths.checkpoint(key))
-        paths.discard(paths.checkpoint(f"{key}-estimator"))

@@ -178,6 +178,11 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
     ),
     (
         "notebooks/src/04_pu_tables.py",
+        "Weighted is {} ahead of it at half size and {} here",
+        [(f"differences_cifar{size}", "Weighted", "difference", 3) for size in ("", "_paper")],
+    ),
+    (
+        "notebooks/src/04_pu_tables.py",
         "Exponential falls further, from {} to {}:",
         [("dropout_cifar", f"Exponential, {rate}", "accuracy", 3) for rate in (0.3, 0.8)],
     ),

@@ -13,6 +13,7 @@ import time
 import tomllib
 from importlib import metadata
 from pathlib import Path
+from unittest.mock import Mock
 
 import fake_cifar
 import fake_voc
@@ -617,12 +618,9 @@ class Client(contextlib.AbstractContextManager):
 def test_a_scheduler_that_dies_ends_the_sweep_with_one_error(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
 
-    class Future:
-        status = "cancelled"
-
     class Lost(Client):
         def submit(self, *_, **__):
-            return Future()
+            return Mock(status="cancelled")
 
     monkeypatch.setattr("dask.distributed.Client", Lost)
     monkeypatch.setattr("dask.distributed.as_completed", iter)
@@ -636,18 +634,10 @@ def test_a_scheduler_that_dies_ends_the_sweep_with_one_error(tmp_path, monkeypat
 def test_a_scheduler_that_dies_after_the_last_run_does_not_undo_it(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
 
-    class Future:
-        status = "finished"
-
-        def result(self):
-            return [sweep_fake.result(FakeRun())]
-
-        def release(self):
-            pass
-
     class Done(Client):
         def submit(self, *_, **__):
-            return Future()
+            outcomes = [sweep_fake.result(FakeRun())]
+            return Mock(status="finished", result=lambda: outcomes)
 
         def run(self, *_, **__):
             raise OSError("the scheduler is gone")

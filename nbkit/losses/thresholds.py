@@ -105,9 +105,7 @@ def threshold(
         share = _share_of_u(name, beta)
         return share * r / (c * (1 + share * r))
     if name in CORRECTED:
-        b = c
-        if assumed_kept is not None:
-            b = checks.fraction("assumed_kept", assumed_kept, low_open=True)
+        b = _assumed(assumed_kept, c)
         return b * r / (c * (2 - b + b * r))
     if name in (*RISKS, "vpu", "dist_pu"):
         eta = None if posterior is None else _posteriors(posterior)
@@ -147,9 +145,7 @@ def bayes_ratio(
     """
     c = checks.fraction("kept", kept, low_open=True)
     if checks.choice("name", name, [*SHARE_OF_U, *CORRECTED]) in CORRECTED:
-        b = c
-        if assumed_kept is not None:
-            b = checks.fraction("assumed_kept", assumed_kept, low_open=True)
+        b = _assumed(assumed_kept, c)
         return c * (2 - b) / (b * (2 - c))
     share = _share_of_u(name, beta)
     if not share:
@@ -174,6 +170,10 @@ def balanced_ratio(prior: float, kept: float) -> float:
 
 def _share_of_u(name: str, beta: float) -> float:
     return checks.fraction("beta", beta) if name == "bootstrap_hard" else SHARE_OF_U[name]
+
+
+def _assumed(kept: float | None, true: float) -> float:
+    return true if kept is None else checks.fraction("assumed_kept", kept, low_open=True)
 
 
 def _needed(name: str, argument: str, value: float | None) -> float:
