@@ -122,6 +122,8 @@ class VGG8(nn.Module):
     dropout : float
         Share dropped before the last layer, in [0, 1); the pools drop 40, 60 and 80 % of it. The
         author's .2, .3, .4 and .5 are the default.
+    usual_dropout : bool
+        Drop as PyTorch does, not as ``dropped``: slower, to check the latter against.
 
     Raises
     ------
@@ -136,8 +138,16 @@ class VGG8(nn.Module):
 
     channels = (3, 32, 32, 64, 64, 128, 128)
 
-    def __init__(self, classes: int, seeds: Sequence[int], *, dropout: float = 0.5):
+    def __init__(
+        self,
+        classes: int,
+        seeds: Sequence[int],
+        *,
+        dropout: float = 0.5,
+        usual_dropout: bool = False,
+    ):
         super().__init__()
+        self.drop = usually_dropped if usual_dropout else dropped
         self.classes = checks.count("classes", classes, least=2)
         self.seeds = [checks.count("every seed", seed, least=0) for seed in seeds]
         if len(self.seeds) != 1:
@@ -187,7 +197,7 @@ class VGG8(nn.Module):
             return self.output(x.float())[None]
 
     def _drop(self, x: Tensor, rate: float) -> Tensor:
-        return dropped(x, rate * self.training, self.generators)
+        return self.drop(x, rate * self.training, self.generators)
 
 
 def pooled(x: Tensor) -> Tensor:
@@ -281,6 +291,14 @@ def dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator]) -> Te
     # 0 or 1 by clamping: comparisons and booleans take several times as long
     keep = bits[: x.numel()].view(x.shape).clamp(last, last + 1).sub_(last)
     return (x * keep.to(x.dtype).mul_(2**16 / (2**16 - cut))).movedim(-1, 1)
+
+
+def usually_dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator]) -> Tensor:
+    """Do as ``dropped`` by the operations of ``F.dropout``, which takes no generator."""
+    if rate == 0:
+        return x
+    kept = torch.empty_like(x).bernoulli_(1 - rate, generator=generators[0])
+    return x * kept.div_(1 - rate)
 
 
 def _cut_normal(shape: torch.Size, generator: torch.Generator) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from nbkit import checks
 
-PRECISIONS = ("auto", "fp32", "bf16")
+PRECISIONS = ("auto", "fp32", "bf16", "reference")
 
 
 def autocast(device: torch.device | str, precision: str) -> torch.autocast:
@@ -22,8 +22,9 @@ def precision_on(device: torch.device | str, precision: str) -> str:
     Parameters
     ----------
     device : torch.device or str
-    precision : {"auto", "fp32", "bf16"}
-        ``auto`` is bf16 where the chip computes in it, and fp32 elsewhere.
+    precision : {"auto", "fp32", "bf16", "reference"}
+        ``auto`` is bf16 where the chip computes in it, and fp32 elsewhere. ``reference`` is fp32,
+        by which an experiment means that no other short cut is taken either.
 
     Raises
     ------
@@ -34,7 +35,7 @@ def precision_on(device: torch.device | str, precision: str) -> str:
     checks.choice("precision", precision, PRECISIONS)
     if precision == "bf16" and not has_bf16(kind):
         raise ValueError(f"this {kind} has no bf16 arithmetic; use precision='fp32'")
-    return "bf16" if precision != "fp32" and has_bf16(kind) else "fp32"
+    return "bf16" if precision in ("auto", "bf16") and has_bf16(kind) else "fp32"
 
 
 @functools.cache

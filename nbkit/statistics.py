@@ -119,7 +119,8 @@ def paired(
         Columns that two runs of a pair have in common.
     unit : str, optional
         A column of ``pair`` whose groups count as one observation each, the mean of their
-        differences: what is said then holds for other such groups too, not for these alone.
+        differences: what is said then holds for other such groups too, not for these alone, as
+        far as the groups are independent (folds that share training images are not quite).
 
     Returns
     -------

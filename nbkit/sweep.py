@@ -208,6 +208,8 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
         data = [run.data_fingerprint() for run in stack]
         device = pick_device(device)
         made = provenance(device)
+        if any(paths.checkpoint(run.key).exists() for run in stack):
+            made = made | {"resumed": True}  # its seconds are those of this process alone
         with repeatable():
             results = experiments.compute(stack, device)
     except Exception:

@@ -92,7 +92,7 @@ def made_up(run, categories=100):
         "false_positives": [[i, 1 + i % 10, 1 - i / 20] for i in range(int(12 * draw.random()))],
         "reliability": [[20 * i, (i + 0.5) / 15, draw.random() * (i > 0)] for i in range(15)],
         "provenance": {"device": "fake"},
-        "precision": "fp32" if run.precision == "fp32" else "bf16",
+        "precision": "bf16" if run.precision == "auto" else "fp32",
         "kept": 0.36,  # of a run that estimates it
     }
 

@@ -122,10 +122,21 @@ def test_too_many_labelled_positives_are_refused():
         cifar.annotate(run, data.vehicles().train_labels)
 
 
-def test_test_labels_reach_neither_the_weights_nor_a_selection_without_them(monkeypatch):
-    run = CifarRun(**SHORT | {"epochs": 3}, loss="weighted", weight_ratio=0.2, learning_rate=3e-3)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        SHORT | {"loss": "weighted", "weight_ratio": 0.2},
+        SHORT | {"loss": classification.ESTIMATED},
+        SHORT | {"loss": "dist_pu(warm_up=1)"},
+        TWO_SAMPLE | {"loss": "vpu(setting='two_sample')"},
+    ],
+    ids=["weighted", "estimated", "dist_pu", "two samples"],
+)
+def test_test_labels_reach_neither_the_weights_nor_a_selection_without_them(monkeypatch, kind):
+    run = CifarRun(**kind | {"epochs": 3}, learning_rate=3e-3)
     honest = cifar.load(run)
-    wrong = dataclasses.replace(honest, test_labels=(honest.test_labels + 1) % 11)
+    classes = len(honest.classes)
+    wrong = dataclasses.replace(honest, test_labels=(honest.test_labels + 1) % classes)
     trained = []
     for split in (honest, wrong):
         monkeypatch.setattr(cifar, "load", lambda run, split=split: split)
@@ -135,6 +146,9 @@ def test_test_labels_reach_neither_the_weights_nor_a_selection_without_them(monk
     assert first["last"]["accuracy"] != second["last"]["accuracy"]
     for criterion in ("last", "last_3", "proxy_accuracy", "pu_auc", "oracle"):
         assert first[criterion]["epoch"] == second[criterion]["epoch"]
+    for epochs in zip(*(one.history.epochs for one in trained), strict=True):
+        for name in ("proxy_accuracy", "pu_auc", "labelled_share"):
+            assert torch.equal(*(scored[name] for scored in epochs))
 
 
 def test_a_run_killed_after_an_epoch_ends_in_the_same_weights(tmp_path, monkeypatch):
@@ -173,6 +187,7 @@ def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(device, monkeypatch)
     assert len(epochs) == 3
     assert not paths.checkpoint(run.key).exists()
     record = runs.Store().load(run)
+    assert record["provenance"]["resumed"]  # so that its seconds are not taken for all of them
     assert set(record["metrics"]) == set(fake_cifar.CRITERIA)
     count, confidence, accuracy = np.array(record["reliability"]).T
     last = record["metrics"]["last"]
@@ -261,6 +276,36 @@ def test_a_run_takes_bf16_where_it_is_there_and_says_so(monkeypatch, has):
     assert runs[0].key != runs[1].key
 
 
+@pytest.mark.parametrize(("kind", "drop"), [("fp32", "dropped"), ("reference", "usually_dropped")])
+def test_a_reference_run_takes_no_short_cut(monkeypatch, kind, drop):
+    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    used = set()
+    for name in ("dropped", "usually_dropped"):
+        real = getattr(models, name)
+        monkeypatch.setattr(
+            models, name, lambda *given, name=name, real=real: used.add(name) or real(*given)
+        )
+    (result,) = cifar.compute([CifarRun(**SHORT, precision=kind)], "cpu")
+    assert result["precision"] == "fp32"
+    assert used == {drop}
+
+
+@pytest.mark.parametrize("loss", ["vpu", "nnpu"])
+def test_vpu_alone_is_also_cut_where_its_authors_do(monkeypatch, loss):
+    def said(model, images, precision):
+        return np.random.default_rng(len(images)).dirichlet((9, 1), len(images))[None]
+
+    monkeypatch.setattr(cifar, "probabilities", said)
+    run = CifarRun(**TWO_SAMPLE, loss=f"{loss}(setting='two_sample')")
+    (result,) = cifar.compute([run], "cpu")
+    split = cifar.load(run)
+    test, seen = (said(0, part, 0)[0, :, 1] for part in (split.test_labels, split.train_labels))
+    accuracy = ((test / seen.max() >= 0.5) == split.test_labels).mean()  # Chen et al.'s code
+    wanted = {"rescaled_accuracy": accuracy} if loss == "vpu" else {}
+    last = result["metrics"]["last"]
+    assert {name: last[name] for name in last if name == "rescaled_accuracy"} == wanted
+
+
 def test_bf16_keeps_the_weights_in_float32_and_close(monkeypatch):
     monkeypatch.setattr(precision, "has_bf16", lambda device: True)
     images = Images(torch.from_numpy(data.vehicles().train_inputs[:16]))
@@ -327,13 +372,13 @@ def test_the_table_has_the_draft_s_rows_and_the_figure_shares_its_runs():
     assert figure["CrossEntropy", 1.0, 0].key == table["Complete", 0].key
     assert table["DropoutReg", 0].dropout > table["CrossEntropy", 0].dropout == 0.5
     assert list(cifar.grid("small"))[: len(table)] == [("table", *name) for name in table]
-    for name, twin in cifar.precision("small").items():
-        assert dataclasses.replace(twin, precision="auto") == table[name]
+    for (row, kind, seed), twin in cifar.precision("small").items():
+        assert twin == dataclasses.replace(table[row, seed], precision=kind)
 
 
 def test_runs_are_found_without_their_images(monkeypatch, tmp_path):
     monkeypatch.setenv("NBKIT_DATA", str(tmp_path / "nothing"))
-    assert len({run.key for run in cifar.binary("small").values()}) == 20
+    assert len({run.key for run in cifar.binary("small").values()}) == 22
 
 
 def test_dist_pu_warms_up_for_half_of_the_epochs():

@@ -69,9 +69,11 @@ def test_it_computes_what_the_description_says(network):
         torch.testing.assert_close(network(x[None]), expected[None], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("usual", [False, True])
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.84])
 @pytest.mark.parametrize("shape", [(64, 512), (16, 32, 8, 8)])
-def test_dropout_drops_its_share_and_keeps_the_mean(network, rate, shape):
+def test_dropout_drops_its_share_and_keeps_the_mean(usual, rate, shape):
+    network = models.VGG8(11, [0], usual_dropout=usual)
     network.begin_epoch(0)
     dropped = network._drop(torch.ones(shape), rate)
     assert (dropped == 0).float().mean() == pytest.approx(rate, abs=0.015)
@@ -88,6 +90,14 @@ def test_values_are_dropped_independently_of_each_other(network, rate):
     for other in (second, *shifted):
         together = torch.corrcoef(torch.stack([first, other]))[0, 1]
         assert abs(together) < 5 / len(first) ** 0.5
+
+
+def test_usual_dropout_has_the_bits_of_pytorch():
+    x = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
+    usual = models.usually_dropped(x, 0.3, [torch.Generator().manual_seed(1)])
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        assert torch.equal(usual, F.dropout(x, 0.3))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
