@@ -170,6 +170,8 @@ def _data(args: argparse.Namespace) -> int:
     others = {"voc": voc.fetch_pascal, "imagenet": imagenet.fetch_weights}
     if args.action == "where" and args.what is not None:
         raise ValueError(f"where tells of every data set and takes no name, got {args.what!r}")
+    if args.action == "fetch" and args.what in {*voc.OFFICIAL} - {*others}:
+        raise ValueError(f"{args.what} is put there by hand: see data/README.md, Photos with masks")
     if args.action == "fetch" and args.what is not None:
         checks.choice("data set", args.what, [*SOURCES, *others])
     bare = args.what is not None and os.path.basename(args.what) == args.what

@@ -51,7 +51,7 @@ def study_notebooks() -> list[Path]:
     return sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
 
 
-def parameters(path: Path) -> dict[str, object]:
+def parameters(path: Path | str) -> dict[str, object]:
     """Return the parameters of a notebook with their defaults.
 
     Raises
@@ -60,6 +60,7 @@ def parameters(path: Path) -> dict[str, object]:
         If the notebook cannot be read, has no cell tagged ``parameters``, or one that holds more
         than plain values.
     """
+    path = Path(path)
     try:
         notebook = nbformat.read(path, as_version=4)
     except FileNotFoundError:
@@ -72,7 +73,7 @@ def parameters(path: Path) -> dict[str, object]:
     raise NotebookError(f"{path.name}: no cell is tagged 'parameters', so none can be set")
 
 
-def check_parameters(path: Path, given: Mapping[str, object]) -> dict[str, object]:
+def check_parameters(path: Path | str, given: Mapping[str, object]) -> dict[str, object]:
     """Return the given parameters, refusing what papermill would pass on silently.
 
     Raises
@@ -82,6 +83,7 @@ def check_parameters(path: Path, given: Mapping[str, object]) -> dict[str, objec
         number may stand for a float), or a number that is not finite. One line; it names the
         notebook and the parameter.
     """
+    path = Path(path)
     known = parameters(path)
     checked = {}
     for name, value in given.items():
@@ -102,8 +104,8 @@ def check_parameters(path: Path, given: Mapping[str, object]) -> dict[str, objec
 
 
 def execute(
-    path: Path,
-    output: Path,
+    path: Path | str,
+    output: Path | str,
     given: Mapping[str, object] | None = None,
     *,
     cell_seconds: int = 3600,
@@ -127,6 +129,7 @@ def execute(
     NotebookError
         One line: what failed, in which cell, and where the executed copy is.
     """
+    path, output = Path(path), Path(output)
     checked = check_parameters(path, given or {})
     output.parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()

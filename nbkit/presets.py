@@ -6,7 +6,8 @@ from pathlib import Path
 from nbkit import checks
 
 FILE = Path(__file__).with_name("presets.toml")
-SHIPPED = ("smoke", "laptop", "small", "paper")  # what a preset of one's own is compared with
+SHIPPED = ("smoke", "laptop", "small", "paper")  # what another preset is compared with
+WHOLE = "images"  # 0 of them are all there are
 STUDY = ("thresholds", "moons", "classification", "label_noise", "segmentation", "transfer")
 
 
@@ -16,16 +17,17 @@ def sizes(preset: str, section: str) -> dict:
     Raises
     ------
     ValueError
-        If there is none, or a name or value in it is not as in the shipped presets. The message
-        says where in ``presets.toml``.
+        If there is none, or a name or value in it is not as in the other shipped presets. The
+        message says where in ``presets.toml``.
     """
     presets = _read()
     chosen = presets[checks.choice("preset", preset, presets)]
     if section not in chosen:
         offered = [name for name in presets if section in presets[name]]
         raise ValueError(f"preset {preset} has no {section}; there is {', '.join(offered)}")
-    shipped = [presets[name][section] for name in SHIPPED if section in presets.get(name, {})]
-    _check(f"{FILE.name}, [{preset}.{section}]", chosen[section], shipped)
+    shipped = {name: presets[name][section] for name in SHIPPED if section in presets.get(name, {})}
+    shipped.pop(preset, None)  # it is no measure of itself
+    _check(f"{FILE.name}, [{preset}.{section}]", chosen[section], [*shipped.values()])
     return chosen[section]
 
 
@@ -86,7 +88,7 @@ def _fit(where: str, given: dict, known: dict) -> None:
     for name, value in given.items():
         if name not in known:
             raise ValueError(f"{where}: {name} is unknown; there is {', '.join(known)}")
-        if not _alike(value, known[name]):
+        if not _alike(value, known[name]) and not (name == WHOLE and value == 0):
             raise ValueError(f"{where}: {name} must be like {known[name]!r}, got {value!r}")
 
 

@@ -236,7 +236,10 @@ BAD = {
         lambda: losses.threshold("nnpu", kept=0.5, prior=0.5, posterior=np.array([NAN])),
         r"posterior must be .*\[nan\]",
     ),
-    "Bayes ratio of a risk": (lambda: losses.bayes_ratio("upu", 0.5), r"name must be one of .*upu"),
+    "Bayes ratio of a risk": (
+        lambda: losses.bayes_ratio("upu", 0.5),
+        r"no Bayes ratio for 'upu'.* only",
+    ),
     "balance at prior 1": (lambda: losses.balanced_ratio(1.0, 0.5), r"prior must be in \(0, 1\)"),
     "balance at kept 2": (lambda: losses.balanced_ratio(0.5, 2), r"kept must be in \(0, 1\]"),
     # models

@@ -1,13 +1,17 @@
 """CIFAR from archive to data set, on tiny archives and caches."""
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
+from pathlib import Path
 
 import fake_cifar
 import numpy as np
 import pytest
 
+from nbkit import paths
 from nbkit.data import DataError, cache, cifar, fetch, vehicles
 from nbkit.data.cifar import (
     SOURCES,
@@ -84,6 +88,32 @@ def test_an_interrupted_unpack_is_not_taken_for_a_cache(empty, monkeypatch):
     assert not (empty / "cifar10").exists()
     assert not list(empty.glob("*.tmp"))
     assert len(load("cifar10").train.labels) == 400
+
+
+def test_a_folder_without_permission_is_named_before_anything_is_fetched(empty, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    with pytest.raises(DataError, match=r"Permission denied.*set NBKIT_DATA") as caught:
+        load("cifar10")
+    assert str(empty) in str(caught.value)
+
+
+def test_a_cache_that_is_whole_and_read_only_is_read(full, monkeypatch):
+    @contextlib.contextmanager
+    def refused(path, **_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        yield
+
+    monkeypatch.setattr(paths, "writing", refused)
+    assert len(load("cifar10").train.labels) == 400
+    assert not (full / "cifar10" / "manifest.json").exists()
+    unseen = fingerprint("vehicles")
+    monkeypatch.undo()
+    monkeypatch.setenv("NBKIT_DATA", str(full))
+    load("cifar10")
+    assert unseen == vehicles().fingerprint
 
 
 def test_without_data_or_network_the_error_tells_the_way_out(empty):

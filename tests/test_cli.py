@@ -136,6 +136,7 @@ WRONG = {
     "sweep, experiment": ("sweep nonsense", "experiment must be one of thresholds, moons"),
     "sweep, only": ("sweep moons --preset smoke --only all", "only must be one of CrossEntropy"),
     "sweep, size": ("sweep moons --preset paper", "preset paper has no moons"),
+    "data, fetch by hand": ("data fetch msrc", "msrc is put there by hand: see data/README.md*"),
     "data, fetch": ("data fetch cifar", "data set must be one of cifar10, cifar100, voc, imagenet"),
     "data, verify": ("data verify cifar10", "*cifar10 is missing: `nbkit data fetch cifar10`"),
     "data, weights": ("data verify imagenet", "the ImageNet weights are missing: download"),

@@ -742,6 +742,17 @@ def test_a_preset_of_ones_own_is_told_by_its_place(own, sandbox, capsys, change,
     assert reason in told
 
 
+@pytest.mark.parametrize("given", ['"10"', "0", "-1", "10\nseed = 3"])
+def test_a_shipped_preset_that_was_changed_is_told_too(monkeypatch, tmp_path, capsys, given):
+    text = presets.FILE.read_text(encoding="utf-8")
+    changed = text.replace("seeds = 10", f"seeds = {given}")
+    assert changed.count(f"seeds = {given}") == 1
+    (tmp_path / "presets.toml").write_text(changed)
+    monkeypatch.setattr(presets, "FILE", tmp_path / "presets.toml")
+    told = said(["sweep", "classification", "--list"], capsys)
+    assert told.startswith("nbkit sweep: presets.toml, [laptop.classification]: seed")
+
+
 def test_presets_that_are_no_toml_are_named(own, capsys):
     own("segmentation", ("seeds = 1\n", "seeds 1\n"))
     assert "nbkit sweep: presets.toml: " in said(["sweep", "moons", "--preset", "own"], capsys)

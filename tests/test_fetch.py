@@ -5,6 +5,8 @@ import hashlib
 import http.server
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -19,11 +21,12 @@ CONTENT = bytes(range(256)) * 40
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves ``files``; ``cut`` bytes then hang up, or Range requests only where ``ranges``."""
+    """Serves ``files``; hangs up after ``cut`` bytes, once or ``always``; has ``ranges``."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.cut, self.ranges, self.starts = {"/file": CONTENT}, {}, True, []
+        self.files, self.cut, self.always = {"/file": CONTENT}, {}, False
+        self.ranges, self.starts = True, []
 
     def url(self, path):
         return f"http://127.0.0.1:{self.server_port}{path}"
@@ -42,7 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(content[start:][: self.server.cut.pop(self.path, None)])
+        take = self.server.cut.get if self.server.always else self.server.cut.pop
+        self.wfile.write(content[start:][: take(self.path, None)])
         return None
 
     def log_message(self, *_):
@@ -72,6 +76,16 @@ def test_a_download_that_breaks_off_is_resumed(server, archive, tmp_path):
     server.cut["/file"] = 1000
     assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
     assert server.starts == [0, 1000]
+
+
+def test_a_server_that_always_cuts_is_told_and_what_came_is_kept(server, archive, tmp_path):
+    server.cut["/file"], server.always = 1000, True
+    with pytest.raises(DataError, match=r"ended after 1,000 of 10,240 bytes(.|\n)*to resume"):
+        fetch.download(archive, tmp_path)
+    assert (tmp_path / "file.part").read_bytes() == CONTENT[: 1000 * fetch.ATTEMPTS]
+    server.cut.clear()
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+    assert server.starts == [0, 1000, 2000]
 
 
 def test_a_download_of_an_earlier_process_is_resumed(server, archive, tmp_path):
@@ -184,3 +198,17 @@ def test_an_interrupted_replacement_leaves_no_trace(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_replacement_left_goes_with_the_next(tmp_path):
+    killed = (
+        "import os, pathlib; from nbkit.data import fetch\n"
+        f"with fetch.replacing(pathlib.Path({str(tmp_path / 'set')!r})) as partial:\n"
+        "    (partial / 'half').write_text('')\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
+    assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
+    with fetch.replacing(tmp_path / "set") as partial:
+        (partial / "whole").write_text("")
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["set", "set/whole"]

@@ -695,3 +695,15 @@ def test_with_balance_sets_the_ratio_of_the_class_weights(rng):
 def test_as_run_constant_is_the_log_of_the_clip():
     assert make("bootstrap_hard_as_run").scale == pytest.approx(16.118, abs=5e-4)
     assert math.exp(-make("bootstrap_hard_as_run").scale) == pytest.approx(1e-7)
+
+
+class Overridden(losses.Loss):
+    def forward(self, logits, target):
+        return logits.mean()
+
+
+@pytest.mark.parametrize("kind", [Overridden, torch.nn.Module, torch.nn.CrossEntropyLoss])
+def test_a_loss_of_ones_own_that_breaks_the_contract_is_told_so(monkeypatch, kind):
+    monkeypatch.setitem(losses.LOSSES, "own", kind)
+    with pytest.raises(ValueError, match=rf"own: {kind.__name__} must be a Loss with a formula"):
+        losses.check("own")

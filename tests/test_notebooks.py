@@ -542,7 +542,8 @@ def tiny(path: Path, *sources: str, parameters: str | None = "count = 1", **meta
 
 def test_what_a_cell_prints_in_pieces_is_one_output(tmp_path):
     pieces = "import time\nfor i in range(3):\n    print(i, flush=True)\n    time.sleep(0.3)"
-    done = notebooks.execute(tiny(tmp_path / "tiny.ipynb", pieces), tmp_path / "out.ipynb", {})
+    path = tiny(tmp_path / "tiny.ipynb", pieces)
+    done = notebooks.execute(str(path), str(tmp_path / "out.ipynb"), {})
     (cell,) = [cell for cell in code(nbformat.read(done.path, 4)) if cell["source"] == pieces]
     assert [output["text"] for output in cell["outputs"]] == ["0\n1\n2\n"]
 

@@ -462,3 +462,19 @@ def test_figure_3_has_the_weights_of_the_author(title, share, monkeypatch):
     run = moons.figure3(title)
     balanced = 0.25 / 0.75  # half of the positives are labelled, a quarter of all
     assert run.weight_ratio == pytest.approx(share * balanced if share else 1, abs=1e-3)
+
+
+@pytest.mark.parametrize(("positives", "features"), [(10, 20), (40, 64)])
+def test_another_data_set_has_the_weights_of_its_own_prior(monkeypatch, positives, features):
+    inputs, labels = np.zeros((100, features), np.float32), (np.arange(100) < positives).astype(int)
+    split = data.split.Split("own", ("others", "own"), inputs, labels, inputs, labels)
+    monkeypatch.setitem(classification.DATASETS, "own", lambda: split)
+    monkeypatch.setattr(ClassificationRun, "datasets", ("own",))
+    size = {"dataset": "own", "epochs": 1, "seeds": 1}
+    monkeypatch.setattr(classification.presets, "sizes", lambda *_: size)
+    runs = classification.grid("any")
+    balanced = positives * 0.5 / (100 - positives * 0.5)  # labelled over unlabelled
+    for row, part in (("Weighted", 1), ("Exponential", 1), ("Weighted, half", 0.5)):
+        assert runs[row, 0].weight_ratio == pytest.approx(part * balanced, abs=1e-4)
+    shape = (1, features) if features == 20 else (8, 8)
+    assert single.pictures(inputs).shape == (100, *shape)

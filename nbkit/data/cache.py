@@ -2,9 +2,11 @@
 
 A folder holds ``train_images.npy`` (uint8, (N, 32, 32, 3), RGB), ``train_labels.npy`` (uint8, (N,),
 an index into the classes), the same for ``test``, and ``classes.txt``, one name a line. When it is
-first found in order, ``manifest.json`` is written beside them; from then on it must agree.
+first found in order, ``manifest.json`` is written beside them, if the folder can be written to;
+from then on it must agree.
 """
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass
@@ -156,7 +158,7 @@ def _describe(part: Part, num_classes: int) -> dict:
 
 def _compare(path: Path, found: dict) -> None:
     if not path.exists():
-        with writable(path.parent), paths.writing(path) as partial:
+        with contextlib.suppress(OSError), paths.writing(path) as partial:  # read-only is no flaw
             partial.write_text(json.dumps(found) + "\n")
         return
     before = _manifest(path)

@@ -281,10 +281,13 @@ def _chosen(part: cache.Part, images: int, num_classes: int) -> tuple[np.ndarray
 
 @functools.cache
 def _recorded(root: Path, names: tuple[str, ...]) -> str:
-    for name in names:
-        if not paths.there(root / name / "manifest.json"):
-            load(name)
-    return _fingerprint([cache.recorded(root / name) for name in names])
+    seen = (paths.there(root / name / "manifest.json") for name in names)
+    return _fingerprint(
+        [
+            cache.recorded(root / name) if there else load(name).manifest
+            for name, there in zip(names, seen, strict=True)
+        ]
+    )
 
 
 def _fingerprint(manifests: list[dict]) -> str:

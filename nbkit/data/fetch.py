@@ -125,7 +125,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of ``folder`` if, and only if, all goes well."""
+    """Yield an empty folder that takes the place of ``folder`` if, and only if, all goes well.
+
+    Whoever calls it must be ``alone``: what a killed process left of the same folder is deleted.
+    """
+    for stale in folder.parent.glob(f"{folder.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
     with writable(folder.parent):
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(".tmp", f"{folder.name}.", folder.parent))

@@ -175,6 +175,8 @@ def paired_interval(answer: Callable | None) -> None:
         first, second = base + draw.normal(0.01, 0.01, seeds), base
         low, high = numbers(called(answer, first, second), (2,), "both ends of the interval")
         mean, *ends, _ = statistics.interval(first - second)
+        if low > high:
+            raise NotYetError("the low end comes first")
         if not np.isclose((low + high) / 2, mean):
             raise NotYetError("the middle of the interval is the mean difference")
         if not np.allclose((low, high), ends):

@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-TODO = "Not answered yet: put your answer into this cell, and run it again."
+TODO = (
+    "Not answered yet: put your answer into this cell (a function has to `return` it), and run it "
+    "again."
+)
 
 
 class NotYetError(Exception):

@@ -60,7 +60,7 @@ def decided_by_data(
     pair = names(answer)
     rows = [name for name in dict.fromkeys(digits["row"]) if name in set(photographs["row"])]
     if len(pair) != 2 or len({*pair} & {*rows}) != 2:
-        raise NotYetError(f"expected two of {', '.join(rows)}")
+        raise NotYetError(f"expected two of {'; '.join(rows)}")
     if {*pair} in map(set, known):
         raise NotYetError("that pair is in the lists already")
     found = pd.concat(

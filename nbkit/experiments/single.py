@@ -1,5 +1,6 @@
 """One run of classification on any of its data sets, with what there is to look at afterwards."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,5 +82,11 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
 
 
 def pictures(inputs: np.ndarray) -> np.ndarray:
-    """Return inputs as pictures: (N, 64) digits become (N, 8, 8), photographs stay as they are."""
-    return inputs.reshape(-1, 8, 8) if inputs.ndim == 2 else inputs
+    """Return inputs as pictures: photographs as they are, F features as a square or a strip.
+
+    So (N, 64) digits become (N, 8, 8), and (N, 20) features (N, 1, 20).
+    """
+    if inputs.ndim > 2:
+        return inputs
+    side = math.isqrt(inputs.shape[1])
+    return inputs.reshape(len(inputs), side if side**2 == inputs.shape[1] else 1, -1)

@@ -82,6 +82,11 @@ def create(name: str, **hyper) -> Loss:
     0.5
     """
     kind = LOSSES[checks.choice("loss", name, LOSSES)]
+    if not issubclass(kind, Loss) or (kind.formula is Loss.formula and kind.value is Loss.value):
+        raise ValueError(
+            f"{name}: {kind.__name__} must be a Loss with a formula, one term an example, or a "
+            "value, a risk of the batch (and no forward of its own)"
+        )
     accepted = inspect.signature(kind).parameters
     unknown = set(hyper) - set(accepted)
     if unknown:
@@ -115,7 +120,7 @@ def parse(spec: str) -> tuple[str, dict]:
             node = node.func
         name = node.id
     except (AttributeError, SyntaxError, TypeError, ValueError) as error:
-        message = f"write a loss as name or name(key=value, ...), got {spec!r}"
+        message = f"write a loss as name or name(key=value, key='text', ...), got {spec!r}"
         raise ValueError(message) from error
     if "weight_ratio" in hyper:
         raise ValueError(f"{spec}: the weight ratio is a parameter of the run, not of its loss")

@@ -190,8 +190,8 @@ class Forward(Loss):
 class Backward(Loss):
     """Backward correction: L = (T^-1 (-log p))_y. Patrini et al. 2017, theorem 1.
 
-    Unbiased, and unbounded below as soon as a network can memorise: the noise level costs (1 - c)/c
-    times the loss of calling a labelled positive negative.
+    Unbiased, and unbounded below as soon as a network can memorise: it credits a labelled positive
+    with (1 - c)/c times the loss of calling it negative.
 
     Parameters
     ----------

@@ -144,7 +144,10 @@ def bayes_ratio(
         For a loss without such a ratio: PU risks, ``noise_layer``, ``bootstrap_hard`` at beta = 0.
     """
     c = checks.fraction("kept", kept, low_open=True)
-    if checks.choice("name", name, [*SHARE_OF_U, *CORRECTED]) in CORRECTED:
+    if name not in SHARE_OF_U and name not in CORRECTED:
+        known = ", ".join([*SHARE_OF_U, *CORRECTED])
+        raise ValueError(f"no Bayes ratio for {name!r}, whose threshold has no form: only {known}")
+    if name in CORRECTED:
         b = _assumed(assumed_kept, c)
         return c * (2 - b) / (b * (2 - c))
     share = _share_of_u(name, beta)

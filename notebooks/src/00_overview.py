@@ -40,10 +40,11 @@ sweep.check(engine, device)
 #
 # A network on two moons, trained by each loss while more and more of the positives lose their label
 # (51 seeds each, score after the last epoch, true test labels, CPU; `nbkit sweep moons`). *Balanced
-# accuracy* is the mean of the recalls of both classes: .5 is what a constant answer gets. As in the
-# author's code, Exponential and CrossEntropy have no class weights here, BootstrapHard and
-# *Balanced CE* have those that balance labelled and unlabelled examples, and Weighted these with
-# half the weight on the unlabelled.
+# accuracy* is the mean over both classes of the share of its points that are found, their *recall*:
+# .5 is what a constant answer gets. *Class weights* count the mistakes of one class more than those
+# of the other. As in the author's code, Exponential and CrossEntropy have no class weights here,
+# BootstrapHard and *Balanced CE* have those that balance labelled and unlabelled examples, and
+# Weighted these with half the weight on the unlabelled.
 
 # %%
 grid = moons.grid(preset)
@@ -60,8 +61,10 @@ figures.lines(frame, x="missing", y="balanced_accuracy", by="row", labels=labels
 #
 # ## 0.3 Why: a threshold that is known beforehand
 #
-# What a loss would make of endless data is known before any training, and so is the posterior from
-# which on it then calls an example positive. With half of the labels, and without class weights:
+# What a loss would make of endless data is known before any training, and so is its *threshold*:
+# the *posterior*, the probability that such an example is positive, from which on it is called so.
+# With half of the labels, and without class weights (`forward` is cross-entropy that is told how
+# many labels are missing):
 
 # %% tags=["nbval-check-output"]
 for name in ("cross_entropy", "exponential", "bootstrap_hard", "forward"):
@@ -179,6 +182,6 @@ tables.printed(tables.summary(shown, ["row"], ["mean_iu", "pixel_accuracy"]))
 
 # %% [markdown]
 # > **Take away.** Missing labels are not noise that averages out: they move the decision, by an
-# > amount that can be computed for endless data, and undone in part: class weights win back two
-# > thirds of what is lost on photographs. Features are another matter: there it counts what kind of
-# > error was made, and how sure the few runs of a table can be.
+# > amount that can be computed for endless data, and undone in part: class weights win back about
+# > two thirds of what is lost on CIFAR and on pets. Features are another matter: there it counts
+# > what kind of error was made, and how sure the few runs of a table can be.

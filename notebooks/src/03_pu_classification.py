@@ -102,7 +102,8 @@ figures.gallery(wall, captions, "Some positives that carry no label")
 # where CA and TPR, the shares of labelled positives given their category and called positive at
 # all, come from the labelled ones, and the last term from everybody: an estimate for labels that go
 # missing completely at random. The *PU-AUC* ranks labelled
-# against unlabelled examples, and is corrected by the prior too, which does not change the epoch it
+# against unlabelled examples (AUC, the area under the ROC curve: how often the one of a pair that
+# should be ranked first is), and is corrected by the prior too, which does not change the epoch it
 # keeps. An oracle would use the true labels of the held-out tenth; and
 # whoever lets the test set decide peeks (it steered the draft's learning rates and stopping).
 
@@ -163,10 +164,11 @@ explore.browser(split, predict, list(names), interactive=interactive)
 # Now all losses, ten seeds each, in one protocol: same network (64-128-64-6), schedule, mask and
 # held-out tenth for a seed. The first seven rows are the draft's, DropoutReg included, which the
 # draft left empty: here it is cross-entropy with dropout .5 instead of .1. Weighted, Exponential,
-# the bootstraps, EntropyMin, GCE and SymmetricCE have the balanced ratio 1/3 unless their name says
-# otherwise ("half" is the author's extra factor 1/2 on U); the others have no weights. *Forward,
-# estimated* takes $c$ from a first network, its mean $P(\text{labelled} \mid x)$ over held-out
-# labelled positives. Precision, recall and F1 are macro averages over all classes, as in the draft.
+# the bootstraps, EntropyMin, GCE and SymmetricCE have the balanced ratio (1/3 on digits) unless
+# their name says otherwise ("half" is the author's extra factor 1/2 on U); the others have no
+# weights. *Forward, estimated* takes $c$ from a first network, its mean $P(\text{labelled} \mid x)$
+# over held-out labelled positives. Precision, recall and F1 are macro averages over all classes, as
+# in the draft.
 #
 # What the rows do with an unlabelled example ($p$ is the prediction, $H$ its entropy; a labelled
 # one gives $-\log p_y$ unless the line says otherwise):
@@ -205,7 +207,7 @@ draft_table
 
 # %% tags=["check"]
 mean = table["accuracy", "mean"].round(2)
-assert preset != "laptop" or (mean["Complete"], mean["CrossEntropy"]) == (0.98, 0.74)
+checks.published(preset != "laptop" or (mean["Complete"], mean["CrossEntropy"]) == (0.98, 0.74))
 
 # %% tags=["nbval-check-output"]
 tables.published("table2").set_index("row")[scores]
@@ -241,6 +243,8 @@ figures.save(
 criteria = tables.summary(frame, ["row", "criterion"], ["accuracy"])["accuracy", "mean"]
 selection = tables.wide(criteria.round(3))
 tables.save(selection, "selection_digits")
+criterion = "test accuracy by criterion, mean over seeds"
+print(tables.caption(frame, criterion, f"nbkit sweep classification --preset {preset}"))
 selection
 
 # %% [markdown]
@@ -259,7 +263,8 @@ print("no honest criterion beats the one that peeks")
 # %% [markdown] tags=["exercises"]
 # ## Exercises
 #
-# Solutions are in [solutions/03_pu_classification](solutions/03_pu_classification.ipynb).
+# They use what the cells above make, so run all of them first (Run > Run All Cells). Solutions are
+# in [solutions/03_pu_classification](solutions/03_pu_classification.ipynb).
 
 # %% tags=["setup"]
 example = np.array([[300, 40, 10], [30, 90, 0], [60, 5, 45]])  # rows are true classes

@@ -85,6 +85,10 @@ progress
 # The *IU* of a class (intersection over union) is the number of pixels that are it and are called
 # it, over those that are it or are called it; *mean IU* is its mean over the classes. FromScratch
 # skips the first two steps. No epoch is selected.
+#
+# An *FCN-AlexNet* is AlexNet made fully convolutional, so that it scores every pixel; its *trunk*
+# is all but the scores, as wide as AlexNet's, half as wide, or narrow (`help(nbkit.fcn)`). In *one
+# cycle* the learning rate rises over the first 30 % of the steps and then falls to 0.
 
 # %% tags=["nbval-check-output"]
 network = {**size["data"], **size["network"]}
@@ -258,10 +262,11 @@ elif "ImageNetModel" not in done.index:
 # The difference to FromScratch, pair by pair: a pair is a fold and a seed. The interval is
 # Student's, and Holm's rule corrects for the number of rows (notebook 04). Pairs of one fold share
 # their images and classes and are more alike than pairs of two folds, so intervals and verdicts
-# speak for *these* folds. To speak for other classes a fold must count as one observation: that is
-# the last column, and with three or four folds it can say little. The draft's interval is of that
-# kind, from its four folds. (An interval may miss 0 where the verdict is "not told apart": it is
-# that of one comparison, the verdict is corrected for all of them.)
+# speak for *these* folds. To speak for other classes a fold must at the least count as one
+# observation: that is the last column, and with three or four folds it can say little. (Even it is
+# rather too short, for the folds of one partition have source classes and images in common.) The
+# draft's interval is of that kind, from its four folds. (An interval may miss 0 where the verdict
+# is "not told apart": it is that of one comparison, the verdict is corrected for all of them.)
 
 
 # %%
@@ -853,7 +858,8 @@ explore.panel(responses, interactive=interactive, controls=controls)
 # %% [markdown] tags=["exercises"]
 # ## Exercises
 #
-# Solutions are in [solutions/06_transfer](solutions/06_transfer.ipynb).
+# They use what the cells above make, so run all of them first (Run > Run All Cells). Solutions are
+# in [solutions/06_transfer](solutions/06_transfer.ipynb).
 
 # %% [markdown]
 # **Warm-up.** RandomCategory gives every instance one of 15 categories, whatever it is. Which share

@@ -95,14 +95,14 @@ figures.pixel_rows(
 # ## 7.3 Table 3: foreground against background
 #
 # One instance an image and half of the instances missing, as the draft's caption says. The network
-# is the FCN-AlexNet of notebook 06, from scratch. For a seed all rows share the missing instances,
-# the held-out tenth and the initial weights, and the P+U rows, which see all images with half of
-# the instances, the order of the batches too; P+N sees half of the images, rightly drawn, in half
-# of the steps. The four measures are those of
-# the draft, from one confusion matrix over all validation images, whose masks are complete: *pixel
-# accuracy*, the share of pixels that are labelled right; *mean accuracy*, the mean recall of the
-# classes; *mean IU*, the mean over the classes of the pixels that are a class and are called it,
-# over those that are it or are called it; *fw_iu*, the same weighted by how often a class occurs.
+# is the FCN-AlexNet of notebook 06 (6.2), from scratch. For a seed all rows share the missing
+# instances, the held-out tenth and the initial weights, and the P+U rows, which see all images with
+# half of the instances, the order of the batches too; P+N sees half of the images, rightly drawn,
+# in half of the steps. The four measures are those of the draft, from one confusion matrix over all
+# validation images, whose masks are complete: *pixel accuracy*, the share of pixels that are
+# labelled right; *mean accuracy*, the mean recall of the classes; *mean IU*, the mean over the
+# classes of the pixels that are a class and are called it, over those that are it or are called it;
+# *fw_iu*, the same weighted by how often a class occurs.
 
 # %% tags=["nbval-check-output"]
 network = {**size["single"], **size["network"]}
@@ -183,8 +183,9 @@ kinds["w_U / w_P"] = [
 kinds.rename_axis("row")
 
 # %% [markdown]
-# **Two kinds of doubt.** A bootstrap over the validation images asks what *this* network would
-# score on other images; it is known from one seed. The spread over seeds asks what another network
+# **Two kinds of doubt.** A bootstrap over the validation images (they are drawn anew, with
+# replacement, many times; nothing to do with *BootstrapHard*) asks what *this* network would score
+# on other images; it is known from one seed. The spread over seeds asks what another network
 # would score, trained with other missing instances; its interval is Student's, for the mean over
 # seeds. A row is known only as well as both allow.
 
@@ -332,10 +333,10 @@ figures.save(
 # everywhere, faded in, imbalanced, told the prior of each image or none of it (their lines lie on
 # each other). Faded in it has left that answer by epoch 8 and falls back when cross-entropy is
 # gone. On photographs of pets imbalanced nnPU is at no constant answer in any of its five runs
-# (7.10). It is a knife edge: on another processor, which adds in another order, one run in five of
-# Exponential and of imbalanced nnPU got away here, and two in five of those told the prior of each
-# image (earlier results, kept in the project's history). So the runs of this table are all of one
-# machine.
+# (7.10). It is a knife edge: on another processor, which adds in another order, one run in three of
+# Exponential and of imbalanced nnPU got away here, and two in three of those told the prior of each
+# image (earlier results of three seeds, kept in the project's history). So the runs of this table
+# are all of one kind of processor.
 
 # %% tags=["nbval-check-output"]
 names = ["detection_precision", "detection_recall"]
@@ -444,7 +445,9 @@ figures.save(
 # **See:** every row that has learned something ranks the missing instances far above their base
 # rate (last line), small ones included. Ranking and deciding are different things: in the mean
 # DropoutReg ranks better than CrossEntropy and has worse masks, though after Holm over all rows
-# neither is told apart. Over all rows the two agree:
+# neither is told apart. Do the two agree over all rows? On the scenes, where some rows have learned
+# nothing and do neither, yes. On photographs of pets hardly: imbalanced nnPU has the best masks
+# there and ranks no better than CrossEntropy.
 
 # %% tags=["nbval-check-output"]
 ranked = tables.pu_rows(last).groupby("row")[["found", "mean_iu"]].mean()
@@ -611,13 +614,13 @@ for answer, score in pixels.constant_answers(seen).items():
     print(f"{answer} scores {score:.3f} on the foreground of {crowded}")
 
 # %% [markdown]
-# **See:** of the rows with half of the instances missing only Weighted is above both constant
-# answers in mean IU (`several`). BootstrapHard has learned too (mean accuracy .60, where a constant
-# answer has .5), but calls far too much foreground; DropoutReg and nnPU call everything background,
-# Exponential everything foreground, and CrossEntropy is hardly above. If the hard half is missing,
-# cross-entropy loses little, and Weighted is even above Complete, which is trained without class
-# weights. With `categories` no row with missing instances is above P+N. Two seeds: the order within
-# a few points is open.
+# **See:** of the rows with half of the instances missing only Weighted is clearly above both
+# constant answers in mean IU (`several`). BootstrapHard has learned too (mean accuracy .60, where a
+# constant answer has .5), but calls far too much foreground; DropoutReg and nnPU call everything
+# background, Exponential everything foreground, and CrossEntropy is hardly above. If the hard half
+# is missing, cross-entropy loses little, and Weighted is even above Complete, which is trained
+# without class weights. With `categories` no row with missing instances is above P+N. Two seeds:
+# the order within a few points is open.
 
 # %% [markdown]
 # ## 7.11 What it says
@@ -659,7 +662,8 @@ for name, source in sources.items():
 # %% [markdown] tags=["exercises"]
 # ## Exercises
 #
-# Solutions are in [solutions/07_pu_segmentation](solutions/07_pu_segmentation.ipynb).
+# They use what the cells above make, so run all of them first (Run > Run All Cells). Solutions are
+# in [solutions/07_pu_segmentation](solutions/07_pu_segmentation.ipynb).
 
 # %% [markdown]
 # **Warm-up.** Positives are 8 % of the pixels. What mean IU does a network reach that calls
