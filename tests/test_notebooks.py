@@ -947,6 +947,26 @@ def test_the_browser_shows_the_surest_of_what_is_asked_for(shown, monkeypatch):
     assert asked[-1] == "b"
 
 
+def test_the_browser_names_what_a_photograph_shows(shown, monkeypatch, sandbox):
+    fake_cifar.write_cache(sandbox / "data", train=200)
+    split, drawn = single.load("cifar", 200), []
+    sure = np.random.default_rng(0).dirichlet(np.ones(11), len(split.test_labels))
+
+    def gallery(images, captions, title):
+        drawn.extend(captions)
+        return Figure()
+
+    monkeypatch.setattr(explore.figures, "gallery", gallery)
+    explore.browser(split, lambda loss: sure, ["a"], interactive=False)
+    called = sure.argmax(1)
+    wrong = np.flatnonzero(called != split.test_labels)
+    surest = wrong[np.argsort(-sure.max(1)[wrong])][:16]
+    names = [split.categories[i] for i in split.test_categories[surest]]
+    assert set(names) & set(fake_cifar.NAMES["cifar100"])
+    wanted = [f"{n} as {split.classes[called[i]]}" for n, i in zip(names, surest, strict=True)]
+    assert [caption.split("\n")[0] for caption in drawn] == wanted
+
+
 def test_an_unknown_data_set_is_refused():
     with pytest.raises(ValueError, match="digits, cifar"):
         single.load("mnist")

@@ -80,14 +80,14 @@ for row, kind in cifar.rows(epochs=protocol["epochs"]).items():
 # For a seed, all rows of P and U share the annotation, the held-out tenth, the initial weights and
 # the order of the batches, so that they can be compared seed by seed. Complete has other labels,
 # and P+N fewer images: as many epochs, but with a share $c$ of the labels $c$ times the steps. A
-# weight is one number, the ratio $w_U / w_P$, listed above: 1 is no weights, 1/3 balances P and U
-# (a PU risk is balanced by its prior instead). **No epoch is selected: the main table scores the
-# last.** (How many there are was set once, for all rows, after a look at the test accuracy of
-# Complete, which was to reach .75: the one choice in which test labels had a part.) The draft's
-# DropoutReg is empty and no setting of it is recorded; here it is cross-entropy with dropout .7
-# before the last layer instead of the author's .5 (and after the pools in proportion). Section 4.11
-# varies it. (Twelve test images are exact duplicates of a training image: `nbkit data verify`
-# counts them, and they stay.)
+# weight is one number, the ratio $w_U / w_P$, listed above: 1 is no weights, 1/3 balances P and U,
+# and with another share of the labels (4.5) $.5c / (1 - .5c)$ does (a PU risk is balanced by its
+# prior instead). **No epoch is selected: the main table scores the last.** (How many there are was
+# set once, for all rows, after a look at the test accuracy of Complete, which was to reach .75: the
+# one choice in which test labels had a part.) The draft's DropoutReg is empty and no setting of it
+# is recorded; here it is cross-entropy with dropout .7 before the last layer instead of the
+# author's .5 (and after the pools in proportion). Section 4.11 varies it. (Twelve test images are
+# exact duplicates of a training image: `nbkit data verify` counts them, and they stay.)
 
 # %% [markdown]
 # ## 4.3 Table 2: ours, the author's logs, the draft
@@ -299,12 +299,12 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** towards the left CrossEntropy and DropoutReg fall off a cliff and end at .5, where all is
-# class 0, and nnPU follows them; Exponential falls *below* .5, because it calls too much positive.
-# Weighted and BootstrapHard slope down, with P+N, whose labels are right but few (and whose steps
-# are fewer too: a tenth of them with a tenth of the labels). The author's lines join points of
-# different protocols, and cross-entropy has two points only. The band is the standard deviation
-# over seeds.
+# **See:** at the right end all labels are there, so that P+N and CrossEntropy are *Complete*.
+# Towards the left CrossEntropy and DropoutReg fall off a cliff and end at .5, where all is class 0,
+# and nnPU follows them; Exponential falls *below* .5, because it calls too much positive. Weighted
+# and BootstrapHard slope down, with P+N, whose labels are right but few (and whose steps are fewer
+# too: a tenth of them with a tenth of the labels). The author's lines join points of different
+# protocols, and cross-entropy has two points only. The band is the standard deviation over seeds.
 
 # %% tags=["nbval-check-output"]
 points = both.groupby(["source", "row", "kept"], sort=False)["accuracy"].mean().unstack("source")
