@@ -190,8 +190,9 @@ class Store:
             for criterion, metrics in record["metrics"].items():
                 own = {"key": key, "data": record["data"], **record["parameters"]}
                 rows.append(own | {"criterion": criterion, **metrics})
-        frame = pd.DataFrame(rows)
-        return frame.sort_values([*names], kind="stable", ignore_index=True) if rows else frame
+        if not rows:
+            return pd.DataFrame(columns=["key", "data", "criterion"])
+        return pd.DataFrame(rows).sort_values([*names], kind="stable", ignore_index=True)
 
     def grid_frame(self, grid: Mapping[tuple, Run], names: Sequence[str]) -> pd.DataFrame:
         """Return the scores of a grid of which some runs, or all, may not be finished.

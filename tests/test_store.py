@@ -203,6 +203,12 @@ def test_frame_of_an_experiment_leaves_out_older_versions(store, monkeypatch):
     assert store.frame("fake").key.unique().tolist() == [newer.key]
 
 
+def test_a_frame_of_nothing_has_its_columns(store):
+    empty = store.frame("moons")
+    assert empty.query("criterion == 'last'").empty
+    assert not len(store.frame([]))
+
+
 def test_frame_of_a_grid_has_its_order_and_a_row_for_what_is_unfinished(store, monkeypatch):
     monkeypatch.setattr(FakeRun, "score_names", ("never",))
     (done,) = put(store, 1)

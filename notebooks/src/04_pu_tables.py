@@ -131,8 +131,8 @@ compared
 
 # %% [markdown]
 # The author trained on all 100,000 images. So does preset `paper`, for 30 epochs in batches of 128
-# (`small`: 12 in batches of 32); a run takes about half an hour of one core with bf16, and they are
-# published seed by seed. Does the order of the losses change?
+# (`small`: 12 in batches of 32); a run takes half an hour of one core with bf16, or an hour on a
+# busy machine, and they are published seed by seed. Does the order of the losses change?
 
 # %% tags=["nbval-check-output"]
 measures = [*scoring.MACRO, "detection_precision", "detection_recall"]
@@ -143,11 +143,12 @@ full
 
 # %% [markdown]
 # **See:** every row gains, and balanced Exponential most. With .713 it leaves CrossEntropy behind
-# (.631, the draft's .64), but not Weighted and BootstrapHard (.773 and .772), and it does not come
+# (.630, the draft's .64), but not Weighted and BootstrapHard (.774 and .772), and it does not come
 # near the draft's .82. So how far losses lie apart depends on the training (images, epochs and
 # batches differ at once): Weighted is .108 ahead of it at half size and .060 here. Who leads does
-# not change between our two sizes, as far as two seeds of these rows can tell; section 4.14 asks
-# what a longer training would do. The rest of this notebook is about `small`, which has every row.
+# not change between our two sizes, as far as two or three seeds of a row can tell; section 4.14
+# asks what a longer training would do. The rest of this notebook is about `small`, which has every
+# row.
 
 # %% tags=["nbval-check-output"]
 ours = tables.printed(tables.summary(last, ["row"], scoring.MACRO))

@@ -578,9 +578,9 @@ print(tables.caption(photos, what, f"{photo_command} --only single"))
 statistics.printed(apart)
 
 # %% [markdown]
-# **See:** imbalanced nnPU, class weights, Forward, both Bayes ratios and Exponential without weights
-# are above cross-entropy. Better masks are not better rankings here: those of imbalanced nnPU are
-# the best, and it ranks the missing pixels (7.8) no better than CrossEntropy does.
+# **See:** imbalanced nnPU, class weights, Forward, both Bayes ratios and Exponential without
+# weights are above cross-entropy. Better masks are not better rankings here: those of imbalanced
+# nnPU are the best, and it ranks the missing pixels (7.8) no better than CrossEntropy does.
 
 # %% tags=["nbval-check-output"]
 agreement(shown, alone)

@@ -331,7 +331,7 @@ figures.save(
 # can tell, not that two rows are equal. An empty cell was not run; in the draft's column it means
 # that the draft has no number. († Its Exponential is a mixture of the two of ours; * its
 # BootstrapHard is another loss.) CIFAR here is `small`. With all images and 30 epochs balanced
-# Exponential is above cross-entropy (.713 against .631) and still below class weights, with two
+# Exponential is above cross-entropy (.713 against .630) and still below class weights, with two
 # seeds, which is too few to tell them apart: notebook 04, 4.3 and 4.4.
 
 # %% tags=["nbval-check-output"]
