@@ -175,6 +175,15 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
     return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}\n`{command}`"
 
 
+CRITERIA = {  # as a reader knows them
+    "last": "last epoch",
+    "last_3": "mean of the last three",
+    "proxy_accuracy": "best proxy accuracy",
+    "pu_auc": "best PU-AUC",
+    "peeking": "peeking",
+}
+
+
 def wide(values: pd.Series) -> pd.DataFrame:
     """Turn a column with a two-level index into a table: a row a first, a column a second level."""
     rows, columns = (values.index.get_level_values(level).unique() for level in (0, 1))

@@ -1,4 +1,4 @@
-"""Figures of masks, transition matrices, moons and claims: what they say, and what they refuse."""
+"""Figures: what they say, how a reader tells their lines, and what they refuse."""
 
 import numpy as np
 import pandas as pd
@@ -6,6 +6,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from nbkit import data, figures
+from nbkit.experiments import classification, pretraining, transfer
+from nbkit.figures import style
 from nbkit.figures.claims import OUTCOMES, UNTESTED
 
 
@@ -154,3 +156,50 @@ def test_numbers_that_agree_lie_on_the_diagonal():
     assert low < 0.2
     assert high >= 0.9
     assert axis.get_ylim() == (low, high)
+
+
+def test_a_marker_is_filled_where_a_row_is_told_apart():
+    told = {"difference": [0.1, -0.1, 0.0], "low": [0.0, -0.2, -0.1], "high": [0.2, 0.0, 0.1]}
+    told |= {"n": [5, 5, 2], "verdict": ["higher", "not told apart", "not told apart"]}
+    frame = pd.DataFrame(told, index=["a", "b", "c"])
+    figure = figures.differences({"digits": frame}, label="", title="")
+    (axis,) = figure.axes
+    empty = [line for line in axis.lines if line.get_markerfacecolor() == "white"]
+    assert [place for line in empty for place in line.get_ydata()] == [1, 2]
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert names == ["digits (n = 2 to 5)", "not told apart after Holm"]
+
+
+@pytest.mark.parametrize(("runs", "band"), [(1, False), (3, False), (4, True)])
+def test_a_deviation_is_drawn_where_there_are_runs_enough_for_one(runs, band):
+    frame = pd.DataFrame({"x": [0, 1] * runs, "y": np.arange(2.0 * runs), "row": "a"})
+    (axis,) = figures.lines(frame, x="x", y="y", by="row", labels=("", "", "")).axes
+    assert bool(axis.collections) == band
+    single = [line for line in axis.lines if len(line.get_xdata()) == 2 * runs and runs > 1]
+    assert bool(single) == (not band and runs > 1)
+
+
+def test_a_panel_a_row_is_named_by_its_title_and_panels_wrap():
+    frame = pd.DataFrame({"x": 0, "y": 1.0, "row": list("abcde"), "seed": 0})
+    given = {"by": "row", "panel": "row", "each": "seed", "labels": ("", "", "t")}
+    figure = figures.lines(frame, x="x", y="y", levels={"constant": 0.5}, **given)
+    shown = [axis.get_title(loc="left") for axis in figure.axes if axis.axison]
+    assert shown == list("abcde")
+    assert legend(figure) == ["constant"]
+
+
+KINDS = {
+    "losses": classification.DRAFT_ROWS,
+    "masks": ("CrossEntropy", "Weighted", "Exponential", "Exponential, fade-in", "nnPU"),
+    "nnPU": ("nnPU", "nnPU, fade-in", "nnPU, imbalanced", "CrossEntropy", "Dist-PU"),
+    "features": [row for row in transfer.TABLE if row in style.COLORS],
+    "errors": pretraining.VERBS,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_of_a_figure_differ_in_more_than_colour(kind):
+    looks = [style.look(name) for name in KINDS[kind]]
+    assert len(looks) > 2
+    assert len({(one["marker"], one["linestyle"]) for one in looks}) == len(looks)
+    assert len({one["color"] for one in looks}) == len(looks)

@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from nbkit.figures.style import COLORS, grid
+from nbkit.figures.style import COLORS, grid, look
 
 OUTCOMES = {
     "holds": "#8FC1E3",
@@ -39,10 +39,10 @@ def parity(
     figure, axes = grid(1, len(parts), (3.5 * len(parts), 4.4), sharex=True, sharey=True)
     shown = {}
     for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
-        axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, zorder=0)
+        axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, zorder=1)
         for row, own in part.groupby(by, sort=False):
-            color = COLORS.get(row)
-            shown[row] = axis.scatter(own[x], own[y], s=26, color=color, alpha=0.8, label=row)
+            style = {"marker": look(row)["marker"], "color": COLORS.get(row)}
+            shown[row] = axis.scatter(own[x], own[y], s=26, alpha=0.8, label=row, **style)
         axis.set(xlabel=labels[0], title=name, aspect="equal")
     low = min(frame[[x, y]].min().min(), 0.9)
     axes[0, 0].set(ylabel=labels[1], xlim=(low - 0.04, 1), ylim=(low - 0.04, 1))
@@ -77,7 +77,11 @@ def verdicts(parts: Mapping[str, pd.DataFrame], title: str) -> Figure:
         axis.set(title=name, xlabel="", ylabel="")
         axis.tick_params(length=0, labelsize=8.5)
         axis.grid(visible=False)  # it shows in cells that were not run
-    keys = [Patch(facecolor=c, edgecolor="#999999", label=n) for n, c in OUTCOMES.items()]
+    found = {outcome for frame in parts.values() for outcome in frame["outcome"]}
+    keys = [Patch(facecolor=c, label=n) for n, c in OUTCOMES.items() if n in found]
+    keys.append(Patch(facecolor="white", label="empty: no number"))
+    for key in keys:
+        key.set_edgecolor("#999999")
     figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=8.5)
-    figure.suptitle(title)
+    figure.suptitle(title, x=0.01, ha="left")
     return figure

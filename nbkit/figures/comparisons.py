@@ -21,6 +21,7 @@ def dots(
     label: str,
     title: str,
     line: float | None = None,
+    hollow: tuple[str, pd.DataFrame] | None = None,
 ) -> Figure:
     """A line a row, a marker a column; a row without any value says so.
 
@@ -34,6 +35,8 @@ def dots(
         Of the value axis, and of the figure.
     line : float, optional
         A value to be marked.
+    hollow : tuple, optional
+        What an empty marker means, and where it stands: booleans like ``values``.
     """
     figure, axes = grid(1, 1, (8.2, 1.0 + 0.26 * len(values)))
     axis = axes[0, 0]
@@ -41,7 +44,7 @@ def dots(
     shifts = 0.16 * (np.arange(len(values.columns)) - (len(values.columns) - 1) / 2)
     for column, marker, shift in zip(values, itertools.cycle(MARKERS), shifts):
         half = None if spread is None or column not in spread else spread[column]
-        axis.errorbar(
+        (drawn, *_) = axis.errorbar(
             values[column],
             places + shift,
             xerr=half,
@@ -50,36 +53,56 @@ def dots(
             linewidth=1.2,
             label=column,
         )
+        if hollow is not None:
+            empty = hollow[1][column].to_numpy(dtype=bool)
+            style = {"markersize": 5, "markerfacecolor": "white", "color": drawn.get_color()}
+            axis.plot(values[column][empty], (places + shift)[empty], marker, zorder=3, **style)
     for place in places[values.isna().all(axis=1)]:
         where = axis.get_yaxis_transform()
         axis.text(0.02, place, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
     if line is not None:
-        axis.axvline(line, color="black", linewidth=1, zorder=0)
+        axis.axvline(line, color="black", linewidth=1, zorder=1)
+    handles, names = axis.get_legend_handles_labels()
+    if hollow is not None and (hollow[1] & values.notna()).any(axis=None):
+        style = {"markerfacecolor": "white", "color": "#777777", "markersize": 5}
+        handles, names = [*handles, *axis.plot([], [], "o", **style)], [*names, hollow[0]]
     axis.set(yticks=places, yticklabels=values.index, xlabel=label, title=title)
     axis.set_ylim(len(values) - 0.5, -0.5)
-    if len(values.columns) > 1:
-        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    if len(handles) > 1 or hollow is not None:
+        axis.legend(handles, names, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
     return figure
 
 
 def differences(compared: Mapping[str, pd.DataFrame], *, label: str, title: str) -> Figure:
     """Differences of rows from one of them with their intervals, and a line at 0.
 
+    A marker is filled if the verdict, corrected for all rows, tells its row apart; the legend says
+    how many pairs there are.
+
     Parameters
     ----------
     compared : mapping
-        Name -> frame with a row a difference: ``difference``, ``low``, ``high``, as from
-        ``statistics.paired``. The first one has all rows; NaN where there is nothing.
+        Name -> frame with a row a difference: ``difference``, ``low``, ``high``, ``n`` and
+        ``verdict``, as from ``statistics.paired``. The first has all rows; NaN where nothing is.
     label, title : str
         Of the value axis, and of the figure.
     """
     first = next(iter(compared.values()))
+    compared = {f"{name} ({_span(one['n'])})": one for name, one in compared.items()}
     values = {name: one["difference"] for name, one in compared.items()}
     halves = {name: (one["high"] - one["low"]) / 2 for name, one in compared.items()}
     values, halves = (
         pd.DataFrame(part).reindex(first.index).astype(float) for part in (values, halves)
     )
-    return dots(values, halves, label=label, title=title, line=0)
+    apart = {name: one["verdict"].reindex(first.index) for name, one in compared.items()}
+    unsure = ~pd.DataFrame(apart).isin(["higher", "lower"])
+    unsure = ("not told apart after Holm", unsure)
+    return dots(values, halves, label=label, title=title, line=0, hollow=unsure)
+
+
+def _span(n: pd.Series) -> str:
+    low, high = int(n[n > 0].min() if (n > 0).any() else 0), int(n.max())
+    return f"n = {high}" if low == high else f"n = {low} to {high}"
 
 
 def rates(table: pd.DataFrame, *, label: str, title: str) -> Figure:
@@ -99,6 +122,8 @@ def rates(table: pd.DataFrame, *, label: str, title: str) -> Figure:
     else:
         options = {"cmap": "Reds", "vmin": 0, "vmax": 1, "annot_kws": {"fontsize": 8}}
         sns.heatmap(table, annot=True, fmt=".2f", cbar=False, ax=axis, **options)
+        for text in axis.texts:  # white on a middling red is hard to read
+            text.set_color("white" if float(text.get_text()) > 0.6 else "black")
         axis.tick_params(axis="x", rotation=90)
     axis.set(xlabel=label, ylabel="", title=title)
     return figure

@@ -10,7 +10,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from nbkit.figures.comparisons import ABSENT
-from nbkit.figures.style import COLORS, grid
+from nbkit.figures.style import COLORS, grid, look
+
+MANY = 10  # points, of which a line needs no markers
+FEW = 3  # runs a point: so many are shown one by one, as a deviation of them says little
 
 
 def lines(
@@ -23,8 +26,11 @@ def lines(
     panel: str | None = None,
     each: str | None = None,
     levels: Mapping[str, float] | None = None,
+    logarithmic: bool = False,
 ) -> Figure:
-    """Mean and standard deviation of ``y`` over ``x``, a line a group.
+    """Mean of ``y`` over ``x``, a line a group, with its standard deviation or its single runs.
+
+    A band is one standard deviation; where no point has more than ``FEW`` runs, dots are runs.
 
     Parameters
     ----------
@@ -39,24 +45,39 @@ def lines(
     each : str, optional
         A column; each of its values gets a thin line of its own in place of mean and band.
     levels : mapping, optional
-        Name -> height of a dotted line to compare with.
+        Name -> height of a broken line to compare with.
+    logarithmic : bool
+        Whether ``x`` grows by factors; its values are the ticks.
     """
     if panel is None:
         figure, axes = grid(1, 1, (8.6, 4.0))
         _lines(axes[0, 0], frame, x, y, by, each, levels or {})
+        if logarithmic:
+            ticks = sorted(frame[x].unique())
+            axes[0, 0].set_xscale("log", base=2)
+            axes[0, 0].set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
         axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
         axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
         return figure
     parts = dict(list(frame.groupby(panel, sort=False)))
-    figure, axes = grid(1, len(parts), (4.6 * len(parts), 4.6), sharex=True, sharey=True)
-    for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
+    columns = min(len(parts), 4)
+    rows, wide = -(-len(parts) // columns), 4.6 if columns < 4 else 2.6
+    size = (wide * columns, 4.6 if rows == 1 else 1.2 + 2.2 * rows)
+    figure, axes = grid(rows, columns, size, sharex=True, sharey=True)
+    shown = {}
+    for axis, (name, part) in itertools.zip_longest(axes.flat, parts.items(), fillvalue=("", None)):
+        if part is None:
+            axis.set_axis_off()
+            continue
         _lines(axis, part, x, y, by, each, levels or {})
         axis.set(xlabel=labels[0], title=name)
-    axes[0, 0].set_ylabel(labels[1])
-    figure.suptitle(labels[2])
-    shown = {}
-    for axis in axes[0]:
+        axis.label_outer()
         shown |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+    for axis in axes[:, 0]:
+        axis.set_ylabel(labels[1])
+    last = {name: shown.pop(name) for name in levels or {} if name in shown}
+    shown = last if panel == by else shown | last  # a panel's title names its line
+    figure.suptitle(labels[2])
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=4)
     return figure
 
@@ -76,12 +97,16 @@ def _lines(
             thin = {"linewidth": 0.9, "alpha": 0.8, "color": COLORS.get(name, f"C{i}")}
             axis.plot(runs.index, runs, label=[name, *[None] * (runs.shape[1] - 1)], **thin)
             continue
-        stats = part.groupby(x)[y].agg(["mean", "std"])
-        (line,) = axis.plot(
-            stats.index, stats["mean"], marker="o", markersize=4, label=name, color=COLORS.get(name)
-        )
-        low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
-        axis.fill_between(stats.index, low, high, color=line.get_color(), alpha=0.12)
+        stats = part.groupby(x)[y].agg(["mean", "std", "count"])
+        (line,) = axis.plot(stats.index, stats["mean"], label=name, **look(name))
+        if len(stats) > MANY:
+            line.set_marker("")
+        color = line.get_color()
+        if stats["count"].max() > FEW:
+            low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
+            axis.fill_between(stats.index, low, high, color=color, alpha=0.12)
+        elif stats["count"].max() > 1:
+            axis.plot(part[x], part[y], ".", color=color, alpha=0.45, markersize=4)
     for style, (name, level) in zip(itertools.cycle(("--", ":", "-.")), levels.items()):
         axis.axhline(level, label=name, color="#777777", linewidth=1.3, linestyle=style)
     if frame[y].isna().all():
@@ -150,14 +175,7 @@ def reliability(frame: pd.DataFrame, title: str) -> Figure:
     axis = axes[0, 0]
     axis.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=":", label="calibrated")
     for name, part in frame.groupby("row", sort=False):
-        axis.plot(
-            part["confidence"],
-            part["accuracy"],
-            marker="o",
-            markersize=3.5,
-            label=name,
-            color=COLORS.get(name),
-        )
+        axis.plot(part["confidence"], part["accuracy"], label=name, **look(name))
     if frame.empty:
         axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
     axis.set(xlabel="confidence (probability of the predicted class)", ylabel="share correct")
@@ -207,7 +225,15 @@ def gallery(images: np.ndarray, captions: Sequence[str], title: str, columns: in
     return figure
 
 
-def ranking(frame: pd.DataFrame, *, value: str, by: str, label: str, title: str) -> Figure:
+def ranking(
+    frame: pd.DataFrame,
+    *,
+    value: str,
+    by: str,
+    label: str,
+    title: str,
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
     """A dot a run and the mean of each group, in the order of the frame; one without says so.
 
     Parameters
@@ -216,6 +242,8 @@ def ranking(frame: pd.DataFrame, *, value: str, by: str, label: str, title: str)
         One row a run; columns ``value`` and ``by``.
     label, title : str
         Of the value axis, and of the figure.
+    levels : mapping, optional
+        Name -> place of a broken line to compare with; one without a name has no legend.
     """
     names = list(dict.fromkeys(frame[by]))
     figure, axes = grid(1, 1, (7.2, 0.6 + 0.27 * len(names)))
@@ -227,6 +255,10 @@ def ranking(frame: pd.DataFrame, *, value: str, by: str, label: str, title: str)
             axis.text(0.02, i, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
         axis.plot(values, np.full(len(values), i), "o", color="C0", alpha=0.3, markersize=4)
         axis.plot(values.mean(), i, "|", color="black", markersize=13, markeredgewidth=2)
+    for style, (name, level) in zip(itertools.cycle((":", "--")), (levels or {}).items()):
+        axis.axvline(level, label=name, color="#777777", linewidth=1.2, linestyle=style, zorder=1)
+    if any(levels or {}):
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=label, title=title)
     axis.invert_yaxis()
     return figure

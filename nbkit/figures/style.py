@@ -26,7 +26,43 @@ COLORS = {
     "nnPU, fade-in": "#AA3377",
     "nnPU, imbalanced": "#009988",
     "Complete": "#000000",
+    "CompleteCategory": "#000000",
+    "PixelObjectness": "#0072B2",
+    "RandomCategory": "#D55E00",
+    "OneCategory": "#009E73",
+    "Autoencoder": "#CC79A7",
+    "ImageLabels": "#E69F00",
+    "FromScratch": "#888888",
+    "missing": "#D55E00",
+    "misclassified": "#0072B2",
+    "misannotated": "#009E73",
 }
+# colour is not all that tells a line: of the rows that share a figure no two have the same of both
+DASHED = ("CrossEntropy", "FromScratch", "P+N", "nnPU, imbalanced")
+MARKERS = {
+    "Complete": "*",
+    "Exponential": "s",
+    "BootstrapHard": "D",
+    "P+N": "^",
+    "DropoutReg": "v",
+    "nnPU": "P",
+    "Dist-PU": "X",
+    "CompleteCategory": "*",
+    "RandomCategory": "s",
+    "OneCategory": "D",
+    "Autoencoder": "^",
+    "ImageLabels": "v",
+    "misclassified": "s",
+    "misannotated": "^",
+}
+
+
+def look(name: str) -> dict:
+    """Return how the line of a row is drawn: colour, dash and marker."""
+    dash = "--" if name in DASHED else ":" if name.endswith("fade-in") else "-"
+    base = name.removesuffix(", fade-in").removesuffix(", imbalanced")
+    marker = MARKERS.get(base, "o")
+    return {"color": COLORS.get(name), "linestyle": dash, "marker": marker, "markersize": 4.5}
 
 
 def use_style() -> None:

@@ -98,27 +98,27 @@ def _family(loss: str) -> str:
 
 
 def measured_thresholds(frame: pd.DataFrame) -> Figure:
-    """Measured against closed-form thresholds, a marker a family, which stand side by side.
+    """Measured against closed-form thresholds, a marker a setting, of one kind a family.
 
     Parameters
     ----------
     frame : DataFrame
-        Columns ``loss``, ``closed_form``, ``threshold``; one row a run.
+        Columns ``loss``, ``kept``, ``value``, ``closed_form``, ``threshold``; one row a run.
     """
     figure, axes = grid(1, 1, (5.6, 4.6))
     axis = axes[0, 0]
-    axis.plot([0.2, 0.85], [0.2, 0.85], color="#999999", linewidth=1, zorder=0)
-    groups = frame.groupby(["loss", "closed_form"], sort=False)["threshold"].agg(["mean", "std"])
-    groups = groups.reset_index("closed_form")
+    axis.plot([0.2, 0.85], [0.2, 0.85], color="#777777", linewidth=1, zorder=1)
+    settings = ["loss", "kept", "value", "closed_form"]
+    groups = frame.groupby(settings, sort=False)["threshold"].agg(["mean", "std"])
+    groups = groups.reset_index(settings[1:])
     for i, family in enumerate(FAMILIES):
         part = groups[groups.index.map(_family) == family]
-        place = part["closed_form"] + 0.008 * (i - (len(FAMILIES) - 1) / 2)
-        style = {"markersize": 4.5, "linewidth": 1, "alpha": 0.75}
-        axis.errorbar(place, part["mean"], part["std"], fmt="osD^"[i], label=family, **style)
+        style = {"markersize": 5, "markerfacecolor": "none", "linewidth": 1, "label": family}
+        axis.errorbar(part["closed_form"], part["mean"], part["std"], fmt="osD^"[i], **style)
     axis.set(
-        xlabel="threshold by the calculus (families side by side, up to .012 apart)",
+        xlabel="threshold by the formula",
         ylabel="threshold of trained networks",
-        title="Where the calculus holds, it predicts the decision",
+        title="Decision thresholds: formula and networks",
     )
     axis.legend(loc="upper left", fontsize=8.5)
     return figure

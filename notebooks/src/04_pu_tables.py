@@ -111,7 +111,7 @@ figures.save(
         mean.loc[order],
         std.loc[order],
         label="test accuracy, last epoch (bars: standard deviation over runs)",
-        title="Table 2: half of the positives unlabelled",
+        title="Table 2 on CIFAR: half of the positives unlabelled",
     ),
     "table2_cifar",
 )
@@ -232,7 +232,7 @@ figures.differences(
 # %% [markdown]
 # **See:** an interval that crosses the line is a difference that could be luck. Left of the line a
 # loss is worse than balanced Exponential, right of it better. An interval that misses the line can
-# still be "not told apart" in the table: the interval is that of one comparison, the verdict is
+# still be "not told apart", an empty marker: the interval is that of one comparison, the verdict is
 # corrected for all of them.
 
 # %% tags=["nbval-check-output"]
@@ -293,9 +293,13 @@ theirs = pd.concat([logs[logs["row"] != "Complete"], *same])
 ours5 = figure5[figure5["criterion"] == "last"]
 panels = [ours5.assign(source="ours, last epoch"), theirs.assign(source="author's logs, 2017")]
 both = pd.concat(panels, ignore_index=True)
-labels = ("share of positives that keep their label", "test accuracy", "Figure 5: fewer labels")
+title = "Figure 5: accuracy on CIFAR as labels go missing"
+labels = ("share of positives that keep their label", "test accuracy", title)
+level = {"all is class 0": 0.5}
 figures.save(
-    figures.lines(both, x="kept", y="accuracy", by="row", labels=labels, panel="source"),
+    figures.lines(
+        both, x="kept", y="accuracy", by="row", labels=labels, panel="source", levels=level
+    ),
     "figure5_cifar",
 )
 
@@ -305,7 +309,8 @@ figures.save(
 # and nnPU follows them; Exponential falls *below* .5, because it calls too much positive. Weighted
 # and BootstrapHard slope down, with P+N, whose labels are right but few (and whose steps are fewer
 # too: a tenth of them with a tenth of the labels). The author's lines join points of different
-# protocols, and cross-entropy has two points only. The band is the standard deviation over seeds.
+# protocols, and cross-entropy has two points only. A small dot of ours is a run, a band of his the
+# standard deviation of up to eight.
 
 # %% tags=["nbval-check-output"]
 points = both.groupby(["source", "row", "kept"], sort=False)["accuracy"].mean().unstack("source")
@@ -348,12 +353,14 @@ curve
 # %%
 means = every_last.groupby("row", sort=False)[["accuracy", "f1"]].agg(["mean", "std"])
 means = means.sort_values(("accuracy", "mean"), ascending=False)
+count = every_last.groupby("row")["accuracy"].count()
+means.index = [f"{row} ({count[row]})" for row in means.index]
 figures.save(
     figures.dots(
         means.xs("mean", axis=1, level=1).rename(columns={"f1": "macro F1"}),
         means.xs("std", axis=1, level=1).rename(columns={"f1": "macro F1"}),
         label="test score, last epoch (bars: standard deviation over seeds)",
-        title="All losses, half of the positives unlabelled",
+        title="CIFAR: all losses, half of the positives unlabelled (number of seeds)",
     ),
     "extended_cifar",
 )
@@ -430,9 +437,9 @@ regrets = tables.summary(regret, ["row"], criteria)
 few = [*classification.DRAFT_ROWS, "nnPU", "Dist-PU"]  # in the figures; the tables hold all rows
 figures.save(
     figures.dots(
-        regrets.xs("mean", axis=1, level=1).loc[few, criteria],
+        regrets.xs("mean", axis=1, level=1).loc[few, criteria].rename(columns=tables.CRITERIA),
         label="oracle's accuracy minus the criterion's; peeking: test minus oracle",
-        title="The price of not knowing the best epoch",
+        title="CIFAR: the price of not knowing the best epoch",
         line=0,
     ),
     "regret_cifar",
@@ -480,17 +487,17 @@ assert not (behind < -1e-9).any(axis=None), "no honest criterion may beat the on
 reliable = scoring.reliability(store, extended)
 reliable = reliable[reliable["row"].isin(few) & (reliable["examples"] >= 50)]
 figures.save(
-    figures.reliability(reliable, title="How often is it right when it is this sure?"),
+    figures.reliability(reliable, title="CIFAR: how often is it right when it is this sure?"),
     "calibration_cifar",
 )
 
 # %% [markdown]
 # **See:** below the dotted line a network is surer than it should be, above it less sure. (A dot is
 # a bin of at least 50 images.) CrossEntropy and DropoutReg are far too sure between .55 and .75;
-# Exponential, nnPU and Dist-PU nearly everywhere; Weighted is less sure than it should be; nnPU has
-# more than half of its predictions in the last bin, of which .79 are right. A loss can rank well
-# and still be far off here: `auc` in the table is the area under the ROC curve of the probability
-# of any positive, on true labels.
+# Exponential, nnPU and Dist-PU nearly everywhere; Weighted is less sure than it should be above .5;
+# nnPU has more than half of its predictions in the last bin, of which .79 are right. A loss can
+# rank well and still be far off here: `auc` in the table is the area under the ROC curve of the
+# probability of any positive, on true labels.
 
 # %% tags=["nbval-check-output"]
 calibration = tables.summary(every_last, ["row"], ["calibration_error", "auc"])
@@ -517,7 +524,7 @@ figures.save(
         nearness[["mean"]],
         nearness[["std"]].set_axis(["mean"], axis=1),
         label="share of near-positives among the false alarms (line: among class 0), last epoch",
-        title="Whose false alarms would a person share?",
+        title="CIFAR: whose false alarms would a person share?",
         line=0.25,
     ),
     "near_positive_cifar",
@@ -554,7 +561,10 @@ called = called[few]
 starred = {name for names in NEAR_POSITIVE.values() for name in names}
 top = called.head(12).rename(index=lambda name: f"{name} *" if name in starred else name)
 figures.save(
-    figures.rates(top, label="row", title="Called positive, though of class 0"), "called_cifar"
+    figures.rates(
+        top, label="loss", title="CIFAR: called positive, though of class 0 (* nearly is)"
+    ),
+    "called_cifar",
 )
 
 # %% tags=["nbval-check-output"]
@@ -636,7 +646,7 @@ dropout
 binary = store.grid_frame(cifar.binary(photographs), ("row", "seed"))
 selected = binary[binary["criterion"].isin(["last", "proxy_accuracy"])]
 scores_of = tables.printed(tables.summary(selected, ["row", "criterion"], ["accuracy"]))
-names = {"last": "last epoch", "proxy_accuracy": "best proxy accuracy"}
+names = {name: tables.CRITERIA[name] for name in ("last", "proxy_accuracy")}
 vehicles = tables.wide(scores_of["accuracy"]).reindex(columns=names).fillna("–")
 vehicles = vehicles.rename(columns=names)
 ranked = tables.summary(selected[selected["criterion"] == "last"], ["row"], ["auc"])
@@ -697,21 +707,28 @@ print(tables.caption(pairs, criterion, f"{command} --only precision"))
 compared.round(4).astype(object).fillna("–")
 
 # %%
-trained = pairs.assign(run=pairs["row"] + ", seed " + pairs["seed"].astype(str))
-trained = trained.pivot(index="run", columns="twin", values="accuracy")
-trained = trained.reindex(columns=["fp32", "bf16", "reference"]).dropna(subset=["fp32", "bf16"])
+as_run = fast.set_index(["row", "seed"])["accuracy"].to_dict()
+beside = twins.assign(pair=twins["row"] + ", " + twins["twin"])
+ours = [as_run.get(name, np.nan) for name in zip(twins["row"], twins["seed"], strict=True)]
+beside["difference"] = ours - beside["accuracy"]
 figures.save(
-    figures.dots(trained, label="test accuracy, last epoch", title="Twins: does arithmetic count?"),
+    figures.ranking(
+        beside,
+        value="difference",
+        by="pair",
+        label="test accuracy as run (bf16) minus that of the twin (a dot a seed, bar: mean)",
+        title="CIFAR: does the arithmetic count?",
+        levels={"": 0.0},
+    ),
     "precision_cifar",
 )
 
 # %% [markdown]
-# **See:** the markers of a line lie closer together than the rows do, now this and now that one
-# ahead. No difference is told apart from 0: every interval above holds it, and none exceeds the
-# deviation over seeds. (The fp32 seeds of Complete alone deviate by .0009, less than its -.0014,
-# its bf16 seeds by .0029: with five seeds a deviation is a rough number, so both are pooled.) The
-# differences between losses that are told apart on CIFAR are .03 and more, so the runs keep bf16
-# and their dropout.
+# **See:** a seed is now a little above its twin and now below. No difference is told apart from 0:
+# every interval above holds it, and none exceeds the deviation over seeds. (The fp32 seeds of
+# Complete alone deviate by .0009, less than its -.0014, its bf16 seeds by .0029: with five seeds a
+# deviation is a rough number, so both are pooled.) The differences between losses that are told
+# apart on CIFAR are .03 and more, so the runs keep bf16 and their dropout.
 
 # %% tags=["nbval-check-output"]
 for twin, line in compared.iterrows():
@@ -739,7 +756,8 @@ for (row, epochs, _), run in lengths.items():
     accuracy = result["curves"]["accuracy"] if result else [np.nan]
     curves.append(pd.DataFrame({"row": row, "length": f"{epochs} epochs", "accuracy": accuracy}))
 curves = pd.concat(curves).rename_axis("epoch").reset_index()
-labels = ("epochs trained", "test accuracy", "The same losses, trained four times as long")
+title = "CIFAR: the same losses, trained four times as long (one seed)"
+labels = ("epochs trained", "test accuracy", title)
 figures.save(
     figures.lines(
         curves.assign(epoch=curves["epoch"] + 1),

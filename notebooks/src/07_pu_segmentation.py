@@ -139,15 +139,18 @@ table.drop(list(segmentation.DRAFT_ROWS))
 
 
 # %%
-def row_by_row(last: pd.DataFrame, title: str) -> Figure:
-    """Draw the mean IU of every row of Table 3."""
-    label = "mean IU on validation, last epoch (a dot a seed)"
-    return figures.ranking(last, value="mean_iu", by="row", label=label, title=title)
+def row_by_row(last: pd.DataFrame, title: str, constant: dict[str, float]) -> Figure:
+    """Draw the mean IU of every row of Table 3, and that of an answer that never changes."""
+    label = "mean IU on validation, last epoch (a dot a seed, bar: mean)"
+    given = {"value": "mean_iu", "by": "row", "label": label, "title": title}
+    return figures.ranking(last, **given, levels=constant)
 
 
-figures.save(
-    row_by_row(last, f"Table 3 on {single}: half of the instances missing"), f"table3_{single}"
-)
+grid = segmentation.single(preset)
+records = {name: record for name, run in grid.items() if (record := store.load(run))}
+constant = pixels.constant_answers(list(records.values()))
+title = f"Table 3 on {single}: half of the instances missing"
+figures.save(row_by_row(last, title, constant), f"table3_{single}")
 
 # %% [markdown]
 # **See:** how far a row lies below Complete, and which rows come close to P+N, for which somebody
@@ -155,9 +158,6 @@ figures.save(
 
 # %% tags=["nbval-check-output"]
 finished = last.dropna(subset="mean_iu")
-grid = segmentation.single(preset)
-records = {name: record for name, run in grid.items() if (record := store.load(run))}
-constant = pixels.constant_answers(list(records.values()))
 print(f"positives are {2 * constant['foreground everywhere']:.1%} of the validation pixels")
 for answer, score in constant.items():
     rows_there = finished.loc[(finished["mean_iu"] - score).abs() < 0.005, "row"].unique()
@@ -233,9 +233,9 @@ figures.save(
 
 # %% [markdown]
 # **See:** right of the line a row is better than cross-entropy; a bar that crosses the line could
-# be luck, and one that misses it can still be "not told apart" in the table, whose verdict is
-# corrected for all rows. With few seeds bars are long: $t_{4,\,.975}$ is 2.8, and with three seeds
-# 4.3.
+# be luck, and one that misses it can still be "not told apart" (an empty marker) by a verdict that
+# is corrected for all rows. With few seeds bars are long: $t_{4,\,.975}$ is 2.8, and with three
+# seeds 4.3.
 
 # %% tags=["nbval-check-output"]
 tables.save(statistics.printed(paired), f"table3_differences_{single}")
@@ -259,7 +259,7 @@ regret = tables.regret(frame, ["row", "seed"], "mean_iu", criteria)
 regrets = tables.summary(regret, ["row"], [*criteria, "peeking"])
 figures.save(
     figures.dots(
-        regrets.xs("mean", axis=1, level=1)[[*criteria, "peeking"]],
+        regrets.xs("mean", axis=1, level=1)[[*criteria, "peeking"]].rename(columns=tables.CRITERIA),
         label="oracle's mean IU minus the criterion's; peeking: best on validation minus oracle",
         title=f"The price of not knowing the best epoch, {single}",
         line=0,
@@ -304,12 +304,9 @@ print(
 
 # %%
 watched = ["Weighted", "Exponential", "Exponential, fade-in", "CrossEntropy"]
-watched += ["nnPU", "nnPU, fade-in", "nnPU, imbalanced"]
+watched += ["nnPU", "nnPU, fade-in", "nnPU, imbalanced", "nnPU, prior per image"]
 curves = pixels.curves(store, grid, ("row", "seed"))
-panels = {"Weighted": "towards positive", "CrossEntropy": "towards negative"}
-panels |= {name: "towards positive" for name in watched if name.startswith("Exponential")}
 part = curves[curves["row"].isin(watched)]
-part = part.assign(panel=[panels.get(row, "towards negative") for row in part["row"]])
 labels = ("epoch", "mean IU on validation", f"From the first epochs on, {single}")
 figures.save(
     figures.lines(
@@ -317,7 +314,7 @@ figures.save(
         x="epoch",
         y="mean_iu",
         by="row",
-        panel="panel",
+        panel="row",
         each="seed",
         labels=labels,
         levels=constant,
@@ -326,9 +323,9 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** a line is a run. One that is flat at a constant score (dashed) from its first point on
-# has never left the answer it started with; one that falls there and stays was caught on the way;
-# one that begins flat and rises late has found its way out. On the scenes all five runs of
+# **See:** a line is a run. One that is flat at a constant score (broken lines) from its first point
+# on has never left the answer it started with; one that falls there and stays was caught on the
+# way; one that begins flat and rises late has found its way out. On the scenes all five runs of
 # Exponential end with foreground everywhere, and faded in none does. nnPU ends with background
 # everywhere, faded in, imbalanced, told the prior of each image or none of it (their lines lie on
 # each other). Faded in it has left that answer by epoch 8 and falls back when cross-entropy is
@@ -428,15 +425,18 @@ found
 
 # %%
 by_size = tables.pu_rows(last).groupby("row", sort=False)[measures[1:]]
-by_size = by_size.mean()
+by_size, spread = (
+    part.rename(columns=lambda name: name.removeprefix("found_"))
+    for part in (by_size.mean(), by_size.std())
+)
 if "(base rate, seed 0)" in found.index:
     by_size.loc["(base rate)"] = [chance.get(name, np.nan) for name in measures[1:]]
 figures.save(
     figures.dots(
-        by_size.rename(columns=lambda name: name.removeprefix("found_")),
-        label="average precision of the missing instances' pixels, by their size",
-        title=f"Found again, {single}",
-        line=0,
+        by_size,
+        spread.reindex(by_size.index),
+        label="average precision of the missing instances' pixels (bars: standard deviation)",
+        title=f"Are the missing instances ranked first? ({single}, by size)",
     ),
     f"found_{single}",
 )
@@ -562,7 +562,9 @@ pets[pets["n"] > 0]
 
 # %%
 title = f"Table 3 on photographs ({alone}): half of the objects missing"
-figures.save(row_by_row(shown, title), "table3_photographs")
+photo_records = [r for run in segmentation.single(photographs).values() if (r := store.load(run))]
+constant = pixels.constant_answers(photo_records)
+figures.save(row_by_row(shown, title, constant), "table3_photographs")
 
 # %% [markdown]
 # **See:** class weights, the Bayes ratios and Forward are high here as on the scenes. Imbalanced
@@ -590,8 +592,6 @@ agreement(shown, alone)
 # extreme:
 
 # %% tags=["nbval-check-output"]
-photo_grid = segmentation.single(photographs)
-photo_records = [record for run in photo_grid.values() if (record := store.load(run))]
 for name, own in {alone: photo_records, single: list(records.values())}.items():
     if balanced := [r["weight_ratio"] for r in own if r["parameters"]["balance"] == "balanced"]:
         prior = np.mean([record["prior"] for record in own])
