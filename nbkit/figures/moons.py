@@ -64,7 +64,7 @@ def _moons_panel(axis: mpl.axes.Axes, panel: dict, size: np.ndarray) -> None:
 def _legend() -> list[Line2D]:
     return [
         _marker("o", POSITIVE, "labelled positive"),
-        _marker("s", NEGATIVE, "unlabelled negative"),
+        _marker("s", NEGATIVE, "negative, no label"),
         _marker("s", NEGATIVE, "hidden positive", edge="black"),
     ]
 

@@ -23,7 +23,7 @@ def loss_curves(
         The logits are (-f, f).
     """
     figure, axes = grid(1, 2, (9, 3.9))
-    styles = ["-", "-", "--", "-"]
+    styles = ["-", "--", ":", "-."]
     colors = [POSITIVE, COLORS["CrossEntropy"], COLORS["Weighted"], COLORS["Exponential"]]
     for axis, group, label in zip(
         axes[0], (curves, slopes), ("loss", "derivative by the positive logit"), strict=True

@@ -728,7 +728,7 @@ figures.save(
 # every interval above holds it, and none exceeds the deviation over seeds. (The fp32 seeds of
 # Complete alone deviate by .0009, less than its -.0014, its bf16 seeds by .0029: with five seeds a
 # deviation is a rough number, so both are pooled.) The differences between losses that are told
-# apart on CIFAR are .03 and more, so the runs keep bf16 and their dropout.
+# apart on CIFAR are .027 and more, so the runs keep bf16 and their dropout.
 
 # %% tags=["nbval-check-output"]
 for twin, line in compared.iterrows():

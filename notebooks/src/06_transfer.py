@@ -340,7 +340,7 @@ figures.save(
 
 # %%
 added = {row: weights - start() for row, weights in layers.items()}
-title = "What the pre-training added to them"
+title = "What pre-training added to the first-layer filters, each in its own range of colours"
 figures.save(figures.filters(added, title), f"figure1_added_{dataset}")
 
 # %% [markdown]
