@@ -191,6 +191,20 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
             for row in ("nnPU, fade-in", "Dist-PU, fade-in", "VPU, fade-in", "Weighted, Bayes r")
         ],
     ),
+    *(
+        (
+            where,
+            words,
+            [
+                ("vehicles_cifar", "VPU, fade-in", f"last epoch{cut}", 3)
+                for cut in (", VPU's cut", "")
+            ],
+        )
+        for where, words in (
+            ("README.md", "at half of its largest output, reaches {} instead of {}."),
+            ("notebooks/src/04_pu_tables.py", "cut so (last column), it reaches {} instead of {}."),
+        )
+    ),
     (
         "notebooks/src/04_pu_tables.py",
         "(The fp32 seeds of Complete alone deviate by .0009, less than its {}, its bf16 seeds by",

@@ -216,7 +216,7 @@ class VPU(MixupRisk):
     (log y_mix - log phi(x_mix))^2, x_mix = g x_U + (1 - g) x_P and y_mix = g phi(x_U) + 1 - g; a
     batch without labelled positives has none. The risk leaves the scale of phi open, and the
     authors' code divides phi by its largest value before it cuts at 1/2; here phi is cut as it is,
-    and the mixup fixes its scale.
+    and the mixup fixes its scale. (``experiments.cifar`` scores the authors' cut too.)
     """
 
     partner = "labelled"
