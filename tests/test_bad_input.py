@@ -140,11 +140,14 @@ BAD = {
     ),
     "balance of a name": (lambda: losses.with_balance("gce", 0.5), r"loss must be a Loss.*str"),
     "fade-in of a name": (lambda: losses.FadeIn("gce"), r"FadeIn wraps a Loss, got str"),
-    "parse nothing": (lambda: losses.parse(""), r"name\(key=value, ...\), got ''"),
-    "parse a number": (lambda: losses.parse(3), r"name\(key=value, ...\), got 3"),
+    "parse nothing": (lambda: losses.parse(""), r"name\(key=value, key='text', ...\), got ''"),
+    "parse a number": (lambda: losses.parse(3), r"name\(key=value, key='text', ...\), got 3"),
     "parse by position": (lambda: losses.parse("gce(0.5)"), r"got 'gce\(0.5\)'"),
     "parse a variable": (lambda: losses.parse("gce(q=x)"), r"got 'gce\(q=x\)'"),
-    "parse a call": (lambda: losses.parse("gce(q=open('f'))"), r"name\(key=value, ...\)"),
+    "parse a call": (
+        lambda: losses.parse("gce(q=open('f'))"),
+        r"name\(key=value, key='text', ...\)",
+    ),
     "parse a weight ratio": (
         lambda: losses.parse("gce(weight_ratio=0.3)"),
         "the weight ratio is a parameter of the run",

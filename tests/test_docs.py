@@ -237,7 +237,7 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
     ),
     (
         "README.md",
-        "Without weights ours reaches {}, with",
+        "Without weights ours reaches {}, above cross-entropy",
         [(CIFAR, "Exponential, r = 1", "accuracy", 3)],
     ),
     (

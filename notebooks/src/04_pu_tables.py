@@ -568,8 +568,8 @@ figures.save(
 )
 
 # %% tags=["nbval-check-output"]
-print(tables.caption(every, "share called positive, last epoch, mean over seeds", command))
 tables.save(called.round(4), "called_cifar")
+print(tables.caption(every, "share called positive, last epoch, mean over seeds", command))
 
 # %% [markdown]
 # **See:** a dark line is a category that fools most networks; a dark column is one that calls much
