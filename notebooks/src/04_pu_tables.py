@@ -606,7 +606,8 @@ else:
 #
 # The draft's last row is empty. Its idea: a stronger dropout keeps cross-entropy from memorising
 # the missing labels. The rate is that before the last layer; the pools drop .4, .6 and .8 of it.
-# Exponential is varied too, since the author's one balanced round seems to have had less dropout.
+# Exponential is varied too, since the author's one balanced round seems to have had less dropout,
+# and Weighted, to compare with it (what is not finished shows a dash).
 
 # %% tags=["nbval-check-output"]
 sweep_frame = store.grid_frame(cifar.dropout(photographs), ("row", "dropout", "seed"))
@@ -619,13 +620,13 @@ print(tables.caption(sweep_frame, "last epoch", f"{command} --only dropout"))
 dropout
 
 # %% [markdown]
-# **See:** in both losses less dropout is better. CrossEntropy finds fewer positives with more, from
-# .215 of them at a rate of .3 to .072 at .8, and its accuracy falls with it: dropout does not
-# protect the hidden positives here (perhaps what a thinned network gives up first is what is rare).
-# Exponential falls further, from .635 to .456: it still finds more than .9 of the
-# positives, but confuses their categories and calls more and more of class 0 positive. So a smaller
-# dropout than ours lifts it most. (One seed; between .5 and .7, rows of Table 2, five seeds of
-# CrossEntropy say the same.)
+# **See:** in CrossEntropy and Exponential less dropout is better. CrossEntropy finds fewer
+# positives with more, from .215 of them at a rate of .3 to .072 at .8, and its accuracy falls with
+# it: dropout does not protect the hidden positives here (perhaps what a thinned network gives up
+# first is what is rare). Exponential falls further, from .635 to .456: it still finds more than .9
+# of the positives, but confuses their categories and calls more and more of class 0 positive. So a
+# smaller dropout than ours lifts it most. (One seed; between .5 and .7, rows of Table 2, five seeds
+# of CrossEntropy say the same.)
 
 # %% [markdown]
 # ## 4.12 Against published numbers: vehicles
@@ -748,8 +749,9 @@ for twin, line in compared.iterrows():
 # %% [markdown]
 # ## 4.14 Does it need more training?
 #
-# The author trained up to 200 epochs. Here are three of the losses after one training of the usual
-# length, and after one of four times as many epochs under the same rule for the learning rate.
+# The author trained up to 200 epochs. Here are three of the losses, and Complete, after one
+# training of the usual length, and after one of four times as many epochs under the same rule for
+# the learning rate. (What is not finished shows a dash.)
 
 # %%
 lengths = cifar.length(photographs)
@@ -784,10 +786,10 @@ print(tables.caption(trained_for, "last epoch", f"{command} --only length"))
 longer
 
 # %% [markdown]
-# **See:** all gain. Exponential reaches .648 instead of .595, Weighted .725 instead of .688,
-# CrossEntropy .594 instead of .584 (one seed). Exponential leaves CrossEntropy behind, as at full
-# size, and stays below Weighted, by .077 instead of .093. A longer training closes part of that
-# gap, all images a larger one (4.3: .060), and less dropout lifts Exponential more than
+# **See:** the three losses gain. Exponential reaches .648 instead of .595, Weighted .725 instead of
+# .688, CrossEntropy .594 instead of .584 (one seed). Exponential leaves CrossEntropy behind, as at
+# full size, and stays below Weighted, by .077 instead of .093. A longer training closes part of
+# that gap, all images a larger one (4.3: .060), and less dropout lifts Exponential more than
 # CrossEntropy (4.11). A likely reason is that a wrong threshold costs less the surer a network is,
 # for then few images lie between .29 and one half. The author's balanced round had all of it,
 # 100,000 images, up to 200 epochs and, as it seems, less dropout, and with .815 it is not below his
