@@ -10,6 +10,13 @@ import pandas as pd
 from nbkit import checks, paths
 
 UNFINISHED = "*No run of this table is finished yet.*"
+CRITERIA = {  # as a reader knows them
+    "last": "last epoch",
+    "last_3": "mean of the last three",
+    "proxy_accuracy": "best proxy accuracy",
+    "pu_auc": "best PU-AUC",
+    "peeking": "peeking",
+}
 
 
 def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
@@ -173,15 +180,6 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
     done = runs["device"] != ""
     devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
     return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}\n`{command}`"
-
-
-CRITERIA = {  # as a reader knows them
-    "last": "last epoch",
-    "last_3": "mean of the last three",
-    "proxy_accuracy": "best proxy accuracy",
-    "pu_auc": "best PU-AUC",
-    "peeking": "peeking",
-}
 
 
 def wide(values: pd.Series) -> pd.DataFrame:

@@ -281,13 +281,11 @@ def _chosen(part: cache.Part, images: int, num_classes: int) -> tuple[np.ndarray
 
 @functools.cache
 def _recorded(root: Path, names: tuple[str, ...]) -> str:
-    seen = (paths.there(root / name / "manifest.json") for name in names)
-    return _fingerprint(
-        [
-            cache.recorded(root / name) if there else load(name).manifest
-            for name, there in zip(names, seen, strict=True)
-        ]
-    )
+    manifests = []
+    for name in names:
+        there = paths.there(root / name / "manifest.json")
+        manifests.append(cache.recorded(root / name) if there else load(name).manifest)
+    return _fingerprint(manifests)
 
 
 def _fingerprint(manifests: list[dict]) -> str:

@@ -8,7 +8,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from nbkit.figures.style import COLORS, grid, look
+from nbkit.figures.style import grid, look
 
 OUTCOMES = {
     "holds": "#8FC1E3",
@@ -41,7 +41,7 @@ def parity(
     for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, zorder=1)
         for row, own in part.groupby(by, sort=False):
-            style = {"marker": look(row)["marker"], "color": COLORS.get(row)}
+            style = {kind: look(row)[kind] for kind in ("color", "marker")}
             shown[row] = axis.scatter(own[x], own[y], s=26, alpha=0.8, label=row, **style)
         axis.set(xlabel=labels[0], title=name, aspect="equal")
     low = min(frame[[x, y]].min().min(), 0.9)

@@ -146,7 +146,7 @@ def bayes_ratio(
     c = checks.fraction("kept", kept, low_open=True)
     if name not in SHARE_OF_U and name not in CORRECTED:
         known = ", ".join([*SHARE_OF_U, *CORRECTED])
-        raise ValueError(f"no Bayes ratio for {name!r}, whose threshold has no form: only {known}")
+        raise ValueError(f"no Bayes ratio for {name!r}: there is one for {known}")
     if name in CORRECTED:
         b = _assumed(assumed_kept, c)
         return c * (2 - b) / (b * (2 - c))

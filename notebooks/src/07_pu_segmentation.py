@@ -563,8 +563,7 @@ pets[pets["n"] > 0]
 # %%
 title = f"Table 3 on photographs ({alone}): half of the objects missing"
 photo_records = [r for run in segmentation.single(photographs).values() if (r := store.load(run))]
-constant = pixels.constant_answers(photo_records)
-figures.save(row_by_row(shown, title, constant), "table3_photographs")
+figures.save(row_by_row(shown, title, pixels.constant_answers(photo_records)), "table3_photographs")
 
 # %% [markdown]
 # **See:** class weights, the Bayes ratios and Forward are high here as on the scenes. Imbalanced
