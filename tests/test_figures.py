@@ -180,11 +180,13 @@ def test_a_deviation_is_drawn_where_there_are_runs_enough_for_one(runs, band):
 
 
 def test_a_panel_a_row_is_named_by_its_title_and_panels_wrap():
-    frame = pd.DataFrame({"x": 0, "y": 1.0, "row": list("abcde"), "seed": 0})
+    frame = pd.DataFrame({"x": 2, "y": 1.0, "row": list("abcde"), "seed": 0})
     given = {"by": "row", "panel": "row", "each": "seed", "labels": ("", "", "t")}
+    given["logarithmic"] = True
     figure = figures.lines(frame, x="x", y="y", levels={"constant": 0.5}, **given)
     shown = [axis.get_title(loc="left") for axis in figure.axes if axis.axison]
     assert shown == list("abcde")
+    assert {axis.get_xscale() for axis in figure.axes if axis.axison} == {"log"}
     assert legend(figure) == ["constant"]
 
 

@@ -8,10 +8,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nbkit.figures.style import grid
+from nbkit.figures.style import absent, grid, legend_beside
 
 MARKERS = "osD^vP"
-ABSENT = "no finished run"
 
 
 def dots(
@@ -58,8 +57,7 @@ def dots(
             style = {"markersize": 5, "markerfacecolor": "white", "color": drawn.get_color()}
             axis.plot(values[column][empty], (places + shift)[empty], marker, zorder=3, **style)
     for place in places[values.isna().all(axis=1)]:
-        where = axis.get_yaxis_transform()
-        axis.text(0.02, place, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
+        absent(axis, place)
     if line is not None:
         axis.axvline(line, color="black", linewidth=1, zorder=1)
     handles, names = axis.get_legend_handles_labels()
@@ -69,7 +67,7 @@ def dots(
     axis.set(yticks=places, yticklabels=values.index, xlabel=label, title=title)
     axis.set_ylim(len(values) - 0.5, -0.5)
     if len(handles) > 1 or hollow is not None:
-        axis.legend(handles, names, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+        legend_beside(axis, handles, names)
     return figure
 
 
@@ -117,7 +115,7 @@ def rates(table: pd.DataFrame, *, label: str, title: str) -> Figure:
     figure, axes = grid(1, 1, (2.6 + 0.62 * len(table.columns), 1.6 + 0.3 * max(1, len(table))))
     axis = axes[0, 0]
     if table.isna().all(axis=None):
-        axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
+        absent(axis)
         axis.set(xticks=[], yticks=[])
     else:
         options = {"cmap": "Reds", "vmin": 0, "vmax": 1, "annot_kws": {"fontsize": 8}}

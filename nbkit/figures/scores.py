@@ -9,8 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nbkit.figures.comparisons import ABSENT
-from nbkit.figures.style import COLORS, grid, look
+from nbkit.figures.style import COLORS, absent, grid, legend_beside, look
 
 MANY = 10  # points, of which a line needs no markers
 FEW = 3  # runs a point: so many are shown one by one, as a deviation of them says little
@@ -51,13 +50,9 @@ def lines(
     """
     if panel is None:
         figure, axes = grid(1, 1, (8.6, 4.0))
-        _lines(axes[0, 0], frame, x, y, by, each, levels or {})
-        if logarithmic:
-            ticks = sorted(frame[x].unique())
-            axes[0, 0].set_xscale("log", base=2)
-            axes[0, 0].set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        _lines(axes[0, 0], frame, x, y, by, each, levels or {}, logarithmic)
         axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
-        axes[0, 0].legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+        legend_beside(axes[0, 0])
         return figure
     parts = dict(list(frame.groupby(panel, sort=False)))
     columns = min(len(parts), 4)
@@ -69,7 +64,7 @@ def lines(
         if part is None:
             axis.set_axis_off()
             continue
-        _lines(axis, part, x, y, by, each, levels or {})
+        _lines(axis, part, x, y, by, each, levels or {}, logarithmic)
         axis.set(xlabel=labels[0], title=name)
         axis.label_outer()
         shown |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -90,6 +85,7 @@ def _lines(
     by: str,
     each: str | None,
     levels: Mapping[str, float],
+    logarithmic: bool,
 ) -> None:
     for i, (name, part) in enumerate(frame.groupby(by, sort=False)):
         if each is not None:
@@ -109,8 +105,12 @@ def _lines(
             axis.plot(part[x], part[y], ".", color=color, alpha=0.45, markersize=4)
     for style, (name, level) in zip(itertools.cycle(("--", ":", "-.")), levels.items()):
         axis.axhline(level, label=name, color="#777777", linewidth=1.3, linestyle=style)
+    if logarithmic:
+        ticks = sorted(frame[x].unique())
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     if frame[y].isna().all():
-        axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
+        absent(axis)
 
 
 def series(values: Mapping[str, np.ndarray], labels: tuple[str, str, str]) -> Figure:
@@ -158,7 +158,7 @@ def learning_curves(curves: Mapping[str, np.ndarray], chosen: Mapping[str, int])
             arrowprops={"arrowstyle": "-", "linewidth": 0.8, "color": "#777777"},
         )
     axis.set(xlabel="epoch", ylabel="score", title="Which epoch would you keep?", ylim=(0, 1.15))
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    legend_beside(axis)
     return figure
 
 
@@ -177,10 +177,10 @@ def reliability(frame: pd.DataFrame, title: str) -> Figure:
     for name, part in frame.groupby("row", sort=False):
         axis.plot(part["confidence"], part["accuracy"], label=name, **look(name))
     if frame.empty:
-        axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
+        absent(axis)
     axis.set(xlabel="confidence (probability of the predicted class)", ylabel="share correct")
     axis.set(title=title, xlim=(0, 1), ylim=(0, 1))
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    legend_beside(axis)
     return figure
 
 
@@ -251,14 +251,13 @@ def ranking(
     for i, name in enumerate(names):
         values = frame.loc[frame[by] == name, value].dropna()
         if values.empty:
-            where = axis.get_yaxis_transform()
-            axis.text(0.02, i, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
+            absent(axis, i)
         axis.plot(values, np.full(len(values), i), "o", color="C0", alpha=0.3, markersize=4)
         axis.plot(values.mean(), i, "|", color="black", markersize=13, markeredgewidth=2)
     for style, (name, level) in zip(itertools.cycle((":", "--")), (levels or {}).items()):
         axis.axvline(level, label=name, color="#777777", linewidth=1.2, linestyle=style, zorder=1)
     if any(levels or {}):
-        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+        legend_beside(axis)
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=label, title=title)
     axis.invert_yaxis()
     return figure

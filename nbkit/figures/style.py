@@ -57,12 +57,29 @@ MARKERS = {
 }
 
 
+ABSENT = "no finished run"
+
+
 def look(name: str) -> dict:
     """Return how the line of a row is drawn: colour, dash and marker."""
     dash = "--" if name in DASHED else ":" if name.endswith("fade-in") else "-"
     base = name.removesuffix(", fade-in").removesuffix(", imbalanced")
     marker = MARKERS.get(base, "o")
     return {"color": COLORS.get(name), "linestyle": dash, "marker": marker, "markersize": 4.5}
+
+
+def absent(axis: mpl.axes.Axes, row: float | None = None) -> None:
+    """Say that no run is finished: in the middle of an axis, or in one of its rows."""
+    if row is None:
+        axis.text(0.5, 0.5, ABSENT, ha="center", color="#777777", transform=axis.transAxes)
+        return
+    where = axis.get_yaxis_transform()
+    axis.text(0.02, row, ABSENT, transform=where, fontsize=8, color="#777777", va="center")
+
+
+def legend_beside(axis: mpl.axes.Axes, *entries: list) -> None:
+    """Put the legend to the right of an axis; ``entries`` are handles and names, if not its own."""
+    axis.legend(*entries, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
 
 
 def use_style() -> None:

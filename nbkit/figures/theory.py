@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nbkit import losses
-from nbkit.figures.style import COLORS, POSITIVE, grid
+from nbkit.figures.style import COLORS, POSITIVE, grid, legend_beside
 from nbkit.losses.thresholds import CORRECTED, SHARE_OF_U
 
 
@@ -78,7 +78,7 @@ def labelling(posterior: np.ndarray, kept: float, thresholds: Mapping[str, float
             label = f"{name}: never positive (needs {threshold:.2f})"
         axis.plot([], [], color=color, linestyle="--", label=label)
     axis.set(xlabel="x", ylabel="probability", ylim=(0, 1.02), title="Where each loss decides")
-    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8.5)
+    legend_beside(axis)
     return figure
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from nbkit.figures.comparisons import ABSENT
-from nbkit.figures.style import grid
+from nbkit.figures.style import absent, grid
 
 WIDE = 8  # filters beside each other
 PANELS = 4  # networks beside each other
@@ -31,7 +30,7 @@ def filters(layers: Mapping[str, np.ndarray], title: str) -> Figure:
         axis.imshow(tiles(weights), interpolation="nearest")
         axis.set_title(name, fontsize=9)
     if not layers:
-        axes[0, 0].text(0, 0.5, ABSENT, color="#777777")
+        absent(axes[0, 0])
     figure.suptitle(title)
     return figure
 
