@@ -14,6 +14,9 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
+    except BrokenPipeError:  # whoever reads has seen enough, as ``head`` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, RuntimeError, OSError) as error:
         print(f"nbkit {args.command}: {error}", file=sys.stderr)
         return 1
@@ -162,47 +165,63 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
-    """Do the action on CIFAR, on a folder of masks, or on both; status 1 if a folder is flawed."""
+    """Do the action on a data set, or on all of them; status 1 if what is there is flawed."""
+    lines, flaws = {"where": _where, "fetch": _fetch, "verify": _verify}[args.action](args.what)
+    for line in lines:
+        print(line)
+    for flaw in flaws:
+        print(flaw, file=sys.stderr)
+    return int(bool(flaws))
+
+
+Checked = tuple[list[str], list[str]]  # a line on each data set, and on each flaw
+
+
+def _where(what: str | None) -> Checked:
+    from nbkit.data import imagenet, voc
+    from nbkit.data.cifar import where
+
+    if what is not None:
+        raise ValueError(f"where tells of every data set and takes no name, got {what!r}")
+    return where() + voc.where() + imagenet.where(), []
+
+
+def _fetch(what: str | None) -> Checked:
     from nbkit import checks
     from nbkit.data import imagenet, voc
-    from nbkit.data.cifar import SOURCES, fetch_all, verify, where
-
-    others = {"voc": voc.fetch_pascal, "imagenet": imagenet.fetch_weights}
-    if args.action == "where" and args.what is not None:
-        raise ValueError(f"where tells of every data set and takes no name, got {args.what!r}")
-    if args.action == "fetch" and args.what in {*voc.OFFICIAL} - {*others}:
-        raise ValueError(f"{args.what} is put there by hand: see data/README.md, Photos with masks")
-    if args.action == "fetch" and args.what is not None:
-        checks.choice("data set", args.what, [*SOURCES, *others])
-    bare = args.what is not None and os.path.basename(args.what) == args.what
-    if args.action == "verify" and bare and not os.path.isdir(args.what):
-        checks.choice("data set", args.what, [*SOURCES, "imagenet", *voc.OFFICIAL])
+    from nbkit.data.cifar import SOURCES, fetch_all
 
     def show(line: str) -> None:
         print(line, flush=True)
 
-    if args.action == "where":
-        lines, flaws = where() + voc.where() + imagenet.where(), []
-    elif args.action == "fetch" and args.what in others:
-        lines, flaws = others[args.what](show), []
-    elif args.action == "fetch":
-        lines, flaws = fetch_all([args.what] if args.what else SOURCES, show=show), []
-    elif args.what in SOURCES:
-        lines, flaws = verify([args.what]), []
-    elif args.what == "imagenet":
-        lines, flaws = [f"imagenet: {imagenet.weights()} is whole"], []
-    elif args.what:
-        lines, flaws = voc.verify(args.what)
-    else:
-        lines, flaws = voc.verify()
-        lines = verify() + lines
-        if imagenet.present():
-            lines.append(f"imagenet: {imagenet.weights()} is whole")
-        lines = lines or ["nothing in the cache yet: nbkit data fetch"]
-    print("\n".join(lines))
-    for flaw in flaws:
-        print(flaw, file=sys.stderr)
-    return int(bool(flaws))
+    others = {"voc": voc.fetch_pascal, "imagenet": imagenet.fetch_weights}
+    if what in others:
+        return others[what](show), []
+    if what in voc.OFFICIAL:
+        raise ValueError(f"{what} is put there by hand: see data/README.md, Photos with masks")
+    if what is not None:
+        checks.choice("data set", what, [*SOURCES, *others])
+    return fetch_all([what] if what else SOURCES, show=show), []
+
+
+def _verify(what: str | None) -> Checked:
+    from nbkit import checks
+    from nbkit.data import imagenet, voc
+    from nbkit.data.cifar import SOURCES, verify
+
+    if what in SOURCES:
+        return verify(what)
+    if what == "imagenet":
+        return imagenet.verify()
+    if what is not None:
+        if os.path.basename(what) == what and not os.path.isdir(what):
+            checks.choice("data set", what, [*SOURCES, "imagenet", *voc.OFFICIAL])
+        return voc.verify(what)
+    parts = [verify(), voc.verify()]
+    if imagenet.present():
+        parts.append(imagenet.verify())
+    lines, flaws = ([line for part in parts for line in part[i]] for i in (0, 1))
+    return lines if lines or flaws else ["nothing in the cache yet: nbkit data fetch"], flaws
 
 
 def _doctor(args: argparse.Namespace) -> int:
@@ -213,7 +232,3 @@ def _doctor(args: argparse.Namespace) -> int:
     for good, subject, text in lines:
         print(f"{'ok  ' if good else 'FIX '} {subject:10} {text}")
     return int(not all(good for good, _, _ in lines))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,8 +19,6 @@ def lines() -> list[Line]:
     """Return, for each subject, whether all is well, its name, and what there is or what to do."""
     place = _place("results", paths.results(), "NBKIT_RESULTS")
     kept = _place("runs", paths.runs(), "NBKIT_RUNS")
-    both = [paths.there(paths.cache() / name) for name in ("cifar10", "cifar100")]
-    cifar = "found" if all(both) else "not cached"
     return [
         _python(),
         _packages("packages", "", "pip install -r requirements.lock"),
@@ -28,7 +26,7 @@ def lines() -> list[Line]:
         place,
         kept,
         *_memory(),
-        (True, "data", f"digits and scenes embedded; CIFAR {cifar}"),
+        _data(),
         _packages("notebooks", "notebooks", "pip install 'nbkit[notebooks]'"),
     ]
 
@@ -91,6 +89,15 @@ def _place(subject: str, place: Path, variable: str) -> Line:
         return False, subject, f"{place}; not writable: set {variable} to another folder"
     fix = "" if free > 1 else f"; free some space, or set {variable}"
     return free > 1, subject, f"{place}, {free:.0f} GiB free{fix}"
+
+
+def _data() -> Line:
+    cache = paths.cache()
+    if paths.there(cache) and not cache.is_dir():
+        return False, "data", f"{cache} is no folder: set NBKIT_DATA to one"
+    both = [paths.there(cache / name) for name in ("cifar10", "cifar100")]
+    cifar = "cached, `nbkit data verify` checks it" if all(both) else "not cached"
+    return True, "data", f"digits and scenes embedded; CIFAR {cifar}"
 
 
 def _memory() -> list[Line]:

@@ -195,6 +195,7 @@ def misannotated(
         rate outside [0, 1], ``num_classes`` outside 2..255, or an ``rng`` that is no NumPy
         generator.
     """
+    checks.classes(num_classes)
     before, rng = checks.labels(labels, num_classes), checks.generator(rng)
     rate = checks.fraction("rate", rate)
     may = before == 0

@@ -5,13 +5,14 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import fake_cifar
 import numpy as np
 import pytest
 
-from nbkit import paths
+from nbkit import cli, paths
 from nbkit.data import DataError, cache, cifar, fetch, vehicles
 from nbkit.data.cifar import (
     SOURCES,
@@ -149,6 +150,7 @@ BREAKAGES = {
     "labels out of range": ("test_labels.npy", lambda p: edit(p, bump)),
     "missing names": ("classes.txt", os.unlink),
     "fewer names": ("classes.txt", lambda p: p.write_text("airplane\n")),
+    "several arrays": ("test_labels.npy", lambda p: np.savez(p.open("wb"), np.zeros(3, np.uint8))),
 }
 
 
@@ -180,6 +182,26 @@ def test_images_that_differ_from_the_manifest_are_refused(full, change):
     edit(full / "cifar10" / "train_images.npy", change)
     with pytest.raises(DataError, match=r"manifest\.json"):
         load("cifar10")
+
+
+def test_names_that_differ_from_the_manifest_are_refused(full):
+    load("cifar100")
+    path = full / "cifar100" / "classes.txt"
+    path.write_text("\n".join(reversed(path.read_text().split())))
+    with pytest.raises(DataError, match=r"classes\.txt are not those of manifest\.json"):
+        load("cifar100")
+
+
+def test_data_that_are_replaced_are_read_again(full):
+    before = vehicles(), cifar(200)
+    assert (fingerprint("vehicles"), fingerprint("cifar")) == tuple(s.fingerprint for s in before)
+    for name in ("cifar10", "cifar100"):
+        shutil.rmtree(full / name)
+    fake_cifar.write_cache(full, seed=1)
+    load("cifar10")
+    for kind, old, new in zip(("vehicles", "cifar"), before, (vehicles(), cifar(200)), strict=True):
+        assert old.fingerprint != new.fingerprint == fingerprint(kind)
+        assert (old.train_inputs != new.train_inputs).any()
 
 
 def test_the_manifest_tells_counts_and_channel_means(full):
@@ -263,10 +285,22 @@ def test_duplicates_between_train_and_test_are_counted(full):
     twins = np.load(full / "cifar100" / "test_images.npy")
     twins[5:8] = images[:3]
     np.save(full / "cifar100" / "test_images.npy", twins)
-    *_, foreign, count = verify()
+    (*_, foreign, count), flaws = verify()
+    assert not flaws
     assert count.startswith("3 test images")
     assert foreign.startswith("vehicles: its content, cifar-")
     assert "is not that of the published cifar-" in foreign
+
+
+def test_verify_tells_of_every_broken_data_set_and_of_the_others(full, capsys):
+    for name in ("cifar10", "cifar100"):
+        (full / name / "test_labels.npy").unlink()
+        lines, flaws = verify()
+        assert name in flaws[-1]
+    assert len(flaws) == 2
+    assert cli.main(["data", "verify"]) == 1
+    assert capsys.readouterr().err.splitlines() == flaws
+    assert lines == []
 
 
 def test_where_names_what_is_missing_and_its_checksum(empty):

@@ -138,8 +138,6 @@ WRONG = {
     "sweep, size": ("sweep moons --preset paper", "preset paper has no moons"),
     "data, fetch by hand": ("data fetch msrc", "msrc is put there by hand: see data/README.md*"),
     "data, fetch": ("data fetch cifar", "data set must be one of cifar10, cifar100, voc, imagenet"),
-    "data, verify": ("data verify cifar10", "*cifar10 is missing: `nbkit data fetch cifar10`"),
-    "data, weights": ("data verify imagenet", "the ImageNet weights are missing: download"),
 }
 
 
@@ -152,6 +150,13 @@ def test_a_wrong_value_is_told_in_one_line_with_status_1(words, message, sandbox
     assert value.lower() in said.err.lower()
     assert said.err.count("\n") == 1
     assert said.out == ""
+
+
+@pytest.mark.parametrize("name", ["cifar10", "imagenet"])
+def test_a_data_set_that_is_not_there_is_told_with_the_way_to_it(name, sandbox, capsys):
+    assert cli.main(["data", "verify", name]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "missing: `nbkit data fetch " + name in line
 
 
 # ---- what it does
@@ -279,6 +284,19 @@ def test_importing_loads_nothing_heavy(module):
     assert set(HEAVY) & set(json.loads(said)) == set()
 
 
+def test_the_package_is_the_command_too():
+    said = subprocess.run([sys.executable, "-m", "nbkit", "--version"], capture_output=True)
+    assert said.stdout.decode().strip() == metadata.version("nbkit")
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = [sys.executable, "-u", "-m", "nbkit", "data", "where"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 # ---- doctor
 
 
@@ -309,14 +327,24 @@ def test_the_doctor_tells_versions_device_memory_data_and_widgets(sandbox, capsy
 
 @pytest.mark.parametrize(
     ("there", "told"),
-    [(("cifar10",), "not cached"), (("cifar10", "cifar100"), "found")],
+    [
+        (("cifar10",), "CIFAR not cached"),
+        (("cifar10", "cifar100"), "`nbkit data verify` checks it"),
+    ],
     ids=["one", "both"],
 )
 def test_the_doctor_finds_cifar_where_both_sets_are(sandbox, capsys, there, told):
     for name in there:
         (sandbox / "data" / name).mkdir(parents=True)
     _, lines = doctor(capsys)
-    assert lines["data"].endswith(f"CIFAR {told}")
+    assert lines["data"].endswith(told)
+
+
+def test_the_doctor_wants_a_folder_for_the_data(sandbox, capsys):
+    (sandbox / "data").write_text("")
+    status, lines = doctor(capsys)
+    assert status == 1
+    assert lines["data"].endswith("data is no folder: set NBKIT_DATA to one")
 
 
 def test_the_doctor_says_how_to_get_missing_notebook_packages(sandbox, monkeypatch, capsys):

@@ -52,6 +52,16 @@ def test_no_test_example_is_trained_on(split):
     assert not any(row.tobytes() in train for row in split.test_inputs)
 
 
+def test_data_that_everybody_shares_cannot_be_changed():
+    digits, scenes = data.digits(), data.scenes(6)
+    for array in (digits.train_labels, digits.test_inputs, scenes.images, scenes.unit_labels):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
+    own = np.zeros(3, dtype=np.int64)
+    data.split.Split("own", ("a", "b"), own, own, own, own)
+    own[0] = 1  # who has made an array may go on with it
+
+
 def test_digits_keep_every_image_and_half_of_them_positive():
     split = data.digits()
     labels = np.concatenate([split.train_labels, split.test_labels])

@@ -206,7 +206,7 @@ def test_void_contributes_nothing(name, masks):
     other = torch.where(masks[:, :, None] == 255, 100 * logits + 3, logits).requires_grad_(True)
 
     def found(logits, masks):
-        return train._losses(lambda x: x, loss, [], logits, masks, None)
+        return train._losses(lambda x: x, loss, {}, logits, masks, None)
 
     cropped = found(logits[..., 5:], masks[..., 5:])
     torch.testing.assert_close(found(logits, masks), cropped)
@@ -360,7 +360,7 @@ def test_image_labels_train_a_sigmoid_a_category(pixels):
     present = drawn((1, 6, 3), 2)
     logits = model(torch.randn(1, 6, 3, 32, 32))
     assert logits.shape == (1, 6, 2, 3)
-    found = train._losses(lambda x: x, losses.create("cross_entropy"), [], logits, present, None)
+    found = train._losses(lambda x: x, losses.create("cross_entropy"), {}, logits, present, None)
     scores = logits[0, :, 1] - logits[0, :, 0]
     expected = F.binary_cross_entropy_with_logits(scores, present[0].float())
     torch.testing.assert_close(found, expected[None])
@@ -517,7 +517,7 @@ def test_imagenet_s_weights_fit_one_network_only(changes):
 
 
 def test_missing_weights_name_their_place_and_their_checksum(sandbox):
-    with pytest.raises(DataError, match=rf"missing: download .*{imagenet.FILE}.*7be5be79"):
+    with pytest.raises(DataError, match=rf"fetch imagenet`, or .*{imagenet.FILE}.*7be5be79"):
         fcn.imagenet_state()
 
 

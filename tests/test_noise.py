@@ -211,6 +211,23 @@ def test_order_of_the_instances_does_not_matter(instances, rng):
     )
 
 
+@pytest.mark.parametrize(
+    ("images", "ids", "message"),
+    [
+        ([0, 0], [1, 255], "ids must hold 1..254"),
+        ([0, 0], [0, 1], "ids must hold 1..254"),
+        ([0, 0], [1.0, 2.0], "ids must hold 1..254"),
+        ([0, 1], [1, 2], "images must hold indices 0..0"),
+        ([0, -1], [1, 2], "images must hold indices 0..0"),
+        ([0, 0], [1, 1], "the same id"),
+    ],
+)
+def test_paint_refuses_units_that_lie_nowhere(images, ids, message):
+    instances = np.array([[[0, 1], [2, 255]]], dtype=np.uint8)
+    with pytest.raises(ValueError, match=message):
+        noise.paint(np.array([3, 4]), instances, np.array(images), np.array(ids))
+
+
 def test_paint_of_254_instances(rng):
     labels = rng.integers(0, 21, 254)
     ids = rng.permutation(np.arange(1, 255)).reshape(2, 127)

@@ -285,6 +285,17 @@ def test_bad_folders_are_refused_with_the_file_and_the_way_out(root, spoil, mess
         folder(root, SIZE)
 
 
+def test_objects_that_vanish_at_a_size_are_told_with_the_remedy(root):
+    for i, photo in enumerate(sorted((root / "JPEGImages").iterdir())):
+        tiny = np.zeros((2, 24, 32), dtype=np.uint8)
+        tiny[:, 0, 0] = i % len(fake_voc.CLASSES) + 1, 1  # a pixel
+        for part, ids in zip(("SegmentationClass", "SegmentationObject"), tiny, strict=True):
+            fake_voc.save_mask(root, part, photo.stem, ids)
+    assert folder(root, SIZE).unit_labels.size == 9
+    with pytest.raises(DataError, match=r"of cat, dog, bus; .*may need a larger size"):
+        folder(root, SIZE // 2)
+
+
 def test_verify_lists_everything_at_once(root, capsys):
     wrong = ["class id", "mask size", "RGB", "no photo", "no object", "two classes", "cut JPEG"]
     for name in wrong:

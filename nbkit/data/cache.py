@@ -51,9 +51,9 @@ class Cached:
     classes : tuple of str
     train, test : Part
     manifest : dict
-        By split: ``images`` (their number), ``counts`` by class, ``means`` a channel on the scale
-        0..255, ``order`` (a hash of images and labels as they lie) and ``content`` (the same, blind
-        to their order).
+        ``classes``, their names; and by split: ``images`` (their number), ``counts`` by class,
+        ``means`` a channel on the scale 0..255, ``order`` (a hash of images and labels as they lie)
+        and ``content`` (the same, blind to their order).
     """
 
     classes: tuple[str, ...]
@@ -76,7 +76,8 @@ def read(folder: Path, num_classes: int) -> Cached:
         if not num_classes == len(classes) == len(set(classes)):
             raise ValueError(f"classes.txt must name {num_classes} different classes")
         parts = {split: _part(folder, split, num_classes) for split in SPLITS}
-        manifest = {split: _describe(part, num_classes) for split, part in parts.items()}
+        manifest: dict = {"classes": list(classes)}
+        manifest |= {split: _describe(part, num_classes) for split, part in parts.items()}
         _compare(folder / "manifest.json", manifest)
     except (OSError, ValueError, EOFError) as error:
         raise _broken(folder, error) from error
@@ -101,7 +102,8 @@ def _broken(folder: Path, error: Exception) -> DataError:
 def _manifest(path: Path) -> dict:
     try:
         manifest = json.loads(path.read_text())
-        whole = all(isinstance(manifest[split]["content"], str) for split in SPLITS)
+        whole = isinstance(manifest["classes"], list)
+        whole &= all(isinstance(manifest[split]["content"], str) for split in SPLITS)
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path.name} is no manifest ({error!r})") from error
     if not whole:
@@ -138,6 +140,8 @@ def _load(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path.name} is truncated or not an array ({error})") from error
+    if not isinstance(array, np.ndarray):  # an .npz under the name of an .npy
+        raise ValueError(f"{path.name} is no array")
     if array.dtype != np.uint8:
         raise ValueError(f"{path.name} must be uint8, got {array.dtype}")
     return array
@@ -162,7 +166,9 @@ def _compare(path: Path, found: dict) -> None:
             partial.write_text(json.dumps(found) + "\n")
         return
     before = _manifest(path)
-    for split, record in found.items():
-        for name, value in record.items():
+    if before["classes"] != found["classes"]:
+        raise ValueError("the names in classes.txt are not those of manifest.json")
+    for split in SPLITS:
+        for name, value in found[split].items():
             if before[split].get(name) != value:
                 raise ValueError(f"the {name} of its {split} images are not those of manifest.json")

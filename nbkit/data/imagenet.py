@@ -12,6 +12,7 @@ ALEXNET = Archive(
     FILE,
     "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
     (f"https://download.pytorch.org/models/{FILE}",),
+    "or leave the row of ImageNet out",
 )
 
 
@@ -29,9 +30,12 @@ def weights(path: Path | None = None) -> Path:
         If there is no file, or another one.
     """
     path = paths.cache() / ALEXNET.file if path is None else Path(path)
-    source = f"download {ALEXNET.mirrors[0]} and put it at {path} (SHA-256 {ALEXNET.sha256})"
+    source = (
+        f"`nbkit data fetch imagenet`, or download {ALEXNET.mirrors[0]} and put it at {path} "
+        f"(SHA-256 {ALEXNET.sha256})"
+    )
     if not (paths.there(path) and path.is_file()):
-        raise DataError(f"the ImageNet weights are missing: {source}, or leave that row out")
+        raise DataError(f"the ImageNet weights are missing: {source}, {ALEXNET.instead}")
     found = fetch.sha256(path)
     if found != ALEXNET.sha256:
         raise DataError(f"{path} is another file, SHA-256 {found}: delete it, {source}")
@@ -50,6 +54,14 @@ def fetch_weights(show: Callable[[str], None] | None = None) -> list[str]:
     with fetch.alone(path):
         fetch.download(ALEXNET, path.parent, show=show)
     return where()
+
+
+def verify() -> tuple[list[str], list[str]]:
+    """Check the weights; see ``voc.verify`` for what is returned."""
+    try:
+        return [f"imagenet: {weights()} is whole"], []
+    except DataError as error:
+        return [], [str(error)]
 
 
 def present() -> bool:

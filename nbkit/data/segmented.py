@@ -12,11 +12,12 @@ import numpy as np
 
 from nbkit import checks
 from nbkit.checks import VOID
+from nbkit.data.split import read_only
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """Images whose objects are known one by one.
+    """Images whose objects are known one by one; arrays are read-only.
 
     Attributes
     ----------
@@ -54,6 +55,9 @@ class Segmented:
     validation: np.ndarray
     names: tuple[str, ...]
     extents: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        read_only(self)
 
     @property
     def unit_validation(self) -> np.ndarray:
@@ -233,7 +237,7 @@ def require_training_instances(data: Segmented, where: str | None = None) -> Seg
     if empty:
         raise ValueError(
             f"{where or data.name}: no training instance of {', '.join(empty)}; add training "
-            "images of it, or take it out of the classes"
+            "images of it, or take it out of the classes; small objects may need a larger size"
         )
     return data
 
@@ -291,6 +295,7 @@ def paint(
             f"instances must hold ids 0..{VOID}, got {instances.min()}..{instances.max()}"
         )
     stack = instances[None] if one else instances
+    _check_units(images, ids, len(stack))
     top = int(labels.max(initial=0))
     table = np.zeros((len(stack), VOID + 1), np.uint8 if top <= VOID else np.min_scalar_type(-top))
     table[:, VOID] = VOID
@@ -304,6 +309,20 @@ def paint(
             raise ValueError(f"instance ids {stray} have no label: {labels.size} labels were given")
         np.take(table[image], present, out=masks[image])
     return masks[0] if one else masks
+
+
+def _check_units(images: np.ndarray, ids: np.ndarray, number: int) -> None:
+    """Raise ValueError unless every unit lies in an image and has an id of its own there."""
+    images, ids = np.atleast_1d(images, ids)
+    if not ids.size:
+        return
+    if images.dtype.kind not in "iu" or images.min() < 0 or images.max() >= number:
+        raise ValueError(f"images must hold indices 0..{number - 1}, got {images.tolist()[:5]}...")
+    if ids.dtype.kind not in "iu" or ids.min() < 1 or ids.max() >= VOID:
+        raise ValueError(f"ids must hold 1..{VOID - 1}, got {np.unique(ids)[[0, -1]].tolist()}")
+    names = images * (VOID + 1) + ids
+    if len(np.unique(names)) < names.size:
+        raise ValueError("two units have the same id in the same image")
 
 
 def _contains(data: Segmented, classes: np.ndarray) -> np.ndarray:

@@ -1,13 +1,23 @@
 """What every labelled data set looks like."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 
+def read_only(data: object) -> None:
+    """Let the arrays of a data set be read alone: everybody in a process is given the same."""
+    for field in fields(data):
+        array = getattr(data, field.name)
+        if isinstance(array, np.ndarray):
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(data, field.name, view)
+
+
 @dataclass(frozen=True)
 class Split:
-    """A data set with true labels, divided into training and test examples.
+    """A data set with true labels, divided into training and test examples; arrays are read-only.
 
     Attributes
     ----------
@@ -34,6 +44,9 @@ class Split:
     categories: tuple[str, ...] = ()
     train_categories: np.ndarray | None = None
     test_categories: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        read_only(self)
 
     @property
     def prior(self) -> float:

@@ -177,7 +177,7 @@ def _load(root: Path, official: str, size: int, content: str) -> Segmented:
         table[seen], table[VOID] = np.arange(1, seen.size + 1), VOID
         instances[i, :height, :width] = table[ids]
         units += [(i, table[old], labels[old - 1]) for old in seen]
-    unit_image, unit_id, unit_labels = np.array(units, dtype=np.int64).T
+    unit_image, unit_id, unit_labels = np.array(units, dtype=np.int64).reshape(-1, 3).T
     data = Segmented(
         name=official or root.name,
         fingerprint=f"{OFFICIAL.get(official) or _own(root, content)}-{size}",
