@@ -32,22 +32,22 @@ def save(path: Path, tensors: list[Tensor], **state) -> None:
         ) from error
 
 
-def load(path: Path, tensors: list[Tensor], *, seeds: list[int], precision: str) -> dict | None:
+def load(path: Path, tensors: list[Tensor], **training) -> dict | None:
     """Fill tensors from a checkpoint and return its history, or None if there is no checkpoint.
 
     Raises
     ------
     TrainingError
-        If it cannot be read, belongs to other seeds or shapes, or began in another precision.
+        If it cannot be read, or belongs to another training: each name must have the value that
+        ``save`` was given.
     """
     try:
         if not path.exists():
             return None
         state = torch.load(path, map_location="cpu", weights_only=True)  # its history stays there
-        others = state["seeds"] != seeds
-        before = state.get("precision", precision)  # older checkpoints do not say
+        others = [name for name, value in training.items() if state.get(name) != value]
         history = {name: state["history"][name] for name in ("epochs", "losses", "diverged")}
-        if not others and before == precision:
+        if not others:
             with torch.no_grad():
                 for tensor, saved in zip(tensors, state["tensors"], strict=True):
                     tensor.copy_(saved)
@@ -57,12 +57,10 @@ def load(path: Path, tensors: list[Tensor], *, seeds: list[int], precision: str)
         raise TrainingError(
             f"{path} cannot be read ({_reason(error)}); delete it and start again"
         ) from error
-    if others:
-        raise TrainingError(f"{path} belongs to other seeds; delete it and start again")
-    if before != precision:
+    for name in others:
         raise TrainingError(
-            f"{path} was trained in {before} and would go on in {precision}; go on where it "
-            "began, or delete it and start again"
+            f"{path} began with {name} = {state.get(name)!r} and would go on with "
+            f"{training[name]!r}; go on as it began, or delete it and start again"
         )
     return history
 

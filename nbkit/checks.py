@@ -120,18 +120,3 @@ def selectable(observed: np.ndarray, held_out: np.ndarray) -> np.ndarray:
             "labelled positive; take more examples, keep more labels, or take another seed"
         )
     return held_out
-
-
-def published(agrees: bool) -> None:
-    """Raise AssertionError unless the numbers of a notebook agree with what is published.
-
-    Raises
-    ------
-    AssertionError
-        With what it may mean.
-    """
-    if not agrees:
-        raise AssertionError(
-            "these are not the published numbers: to be expected if you changed a preset, a loss, "
-            "a training or the data (then delete this check), and a fault if you did not"
-        )

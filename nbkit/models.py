@@ -3,7 +3,7 @@
 A stack keeps the weights of its networks side by side, (S, out, in) a layer, and does the
 arithmetic of all of them in one batched product. Network i of a stack follows from its seed, its
 neighbours have no part in it (but for last bits, see ``sweep.compute``). Every model has ``seeds``
-(S of them), ``classes`` and ``begin_epoch``.
+(S of them), ``classes`` and ``begin_epoch``; those for photographs ``generators``, for ``graphs``.
 """
 
 import itertools
@@ -286,7 +286,7 @@ def dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator]) -> Te
     x = x.movedim(1, -1)  # as it lies in memory
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
     bits = words.random_(-(2**63), None, generator=generators[0]).view(torch.int16)
-    cut = max(1, round(rate * 2**16))
+    cut = min(max(1, round(rate * 2**16)), 2**16 - 1)
     last = cut - 1 - 2**15  # the last value that is dropped
     # 0 or 1 by clamping: comparisons and booleans take several times as long
     keep = bits[: x.numel()].view(x.shape).clamp(last, last + 1).sub_(last)

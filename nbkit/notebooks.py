@@ -103,6 +103,17 @@ def check_parameters(path: Path | str, given: Mapping[str, object]) -> dict[str,
     return checked
 
 
+def _check_output(output: Path) -> None:
+    if output.is_dir():
+        raise NotebookError(f"{output} is a folder: name the file of the executed copy")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise NotebookError(f"cannot write to {output.parent} ({reason}): name another") from error
+
+
 def execute(
     path: Path | str,
     output: Path | str,
@@ -131,7 +142,7 @@ def execute(
     """
     path, output = Path(path), Path(output)
     checked = check_parameters(path, given or {})
-    output.parent.mkdir(parents=True, exist_ok=True)
+    _check_output(output)
     start = time.monotonic()
     settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     try:

@@ -32,9 +32,9 @@ def runs() -> Path:
     return _folder("NBKIT_RUNS")
 
 
-def checkpoint(key: str) -> Path:
-    """File from which an interrupted run goes on."""
-    return runs() / "checkpoints" / f"{key}.pt"
+def checkpoint(name: str) -> Path:
+    """File from which an interrupted training goes on; see ``runs.Run.checkpoints``."""
+    return runs() / "checkpoints" / f"{name}.pt"
 
 
 def discard(path: Path) -> None:

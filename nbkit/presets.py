@@ -72,16 +72,16 @@ def _read() -> dict[str, dict[str, dict]]:
 
 
 def _check(where: str, given: dict, shipped: list[dict]) -> None:
-    known = {name: value for section in shipped for name, value in section.items()}
-    tables = [value for section in shipped for value in section.values() if isinstance(value, dict)]
-    inner = {name: value for table in tables for name, value in table.items()}
-    lost = [name for name in known if name not in given]
+    known: dict = {}
+    for section in shipped:
+        for name, value in section.items():  # what one preset leaves out of a table another has
+            known[name] = {**known.get(name, {}), **value} if isinstance(value, dict) else value
     _fit(where, given, known)
-    if lost:
+    if lost := [name for name in known if name not in given]:
         raise ValueError(f"{where}: {', '.join(lost)} missing")
     for name, value in given.items():
         if isinstance(value, dict):
-            _fit(f"{where}: {name}", value, inner)
+            _fit(f"{where}: {name}", value, known[name])
 
 
 def _fit(where: str, given: dict, known: dict) -> None:

@@ -1,8 +1,7 @@
 """What a run is, and the store that never loses or repeats one.
 
-A result is one small JSON file, ``<root>/<experiment>/<key>.json``. It is written under another
-name and then linked into place, so that a file is either whole or not there, and the first of two
-writers wins.
+A result is one small JSON file, ``<root>/<experiment>/<key>.json``, written under another name and
+then linked into place: a file is either whole or not there, and the first of two writers wins.
 """
 
 import dataclasses
@@ -12,7 +11,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -67,6 +66,10 @@ class Run:
         """Return what runs must share to be trained as one stack; by default everything."""
         return dataclasses.astuple(self)
 
+    def checkpoints(self) -> tuple[str, ...]:
+        """Return the names of the checkpoints of its trainings; its key names that of the last."""
+        return (self.key,)
+
     @property
     def parameters(self) -> dict:
         """The parameters by name."""
@@ -117,8 +120,8 @@ class Store:
         Raises
         ------
         ValueError
-            If a number of the result is not finite, or it says in ``data`` that it was trained on
-            other data than the run's are now: nothing is stored.
+            If its metrics are no numbers by criterion, a number is not finite, or it says in
+            ``data`` that it was trained on other data than the run's are now: nothing is stored.
         StoreError
             If the disk is full or the store cannot be written.
         """
@@ -128,13 +131,11 @@ class Store:
                 f"trained on {result['data']}, and here the data are {data}: they were changed, or "
                 "differ from machine to machine; nothing was stored, compute it again"
             )
-        record = {
-            "experiment": run.experiment,
-            "version": run.version,
-            "data": data,
-            "parameters": run.parameters,
-            **_plain(result),
-        }
+        own = {"experiment": run.experiment, "version": run.version, "data": data}
+        own["parameters"] = run.parameters
+        record = own | _plain(result) | own
+        if not _scored(record.get("metrics")):
+            raise ValueError(f"the metrics of run {run.key} are no numbers by criterion")
         self._write(self.path(run), json.dumps(record, allow_nan=False) + "\n")
         _remove(self.error_path(run))
 
@@ -180,12 +181,11 @@ class Store:
             newest = max((record["version"] for _, record in found), default=0)
             records = (one for one in found if one[1]["version"] == newest)
         else:
-            runs = list(dict.fromkeys(which))
-            records = ((run.key, self.load(run)) for run in runs)
+            records = ((run.key, self.load(run)) for run in dict.fromkeys(which))
         rows, names = [], {}
         for key, record in records:
             if record is None:
-                raise StoreError(f"run {key} has no result in {self.root}; compute it first")
+                raise StoreError(f"run {key} has no result in {self.root}: sweep.compute makes it")
             names |= record["parameters"]
             for criterion, metrics in record["metrics"].items():
                 own = {"key": key, "data": record["data"], **record["parameters"]}
@@ -222,27 +222,6 @@ class Store:
         scores = [name for run in grid.values() for name in run.score_names]
         first = [*names, "key", "device", "criterion", *scores]
         return found.reindex(columns=dict.fromkeys([*first, *found.columns]))
-
-    def progress(self, parts: Mapping[str, Callable], preset: str) -> pd.DataFrame:
-        """Return how many runs each part of an experiment has, finished and missing.
-
-        Parameters
-        ----------
-        parts : mapping
-            Name -> function of the preset, which returns runs by names.
-        preset : str
-
-        Returns
-        -------
-        DataFrame
-            A row a part, and ``all``, where a run that stands in several parts counts once.
-        """
-        wanted = {name: {*make(preset).values()} for name, make in parts.items()}
-        wanted["all"] = set().union(*wanted.values())
-        table = pd.DataFrame({"runs": {name: len(runs) for name, runs in wanted.items()}})
-        table["missing"] = [len(self.missing(runs)) for runs in wanted.values()]
-        table.insert(1, "finished", table["runs"] - table["missing"])
-        return table.rename_axis("part")
 
     def _records(self, experiment: str) -> Iterator[tuple[str, dict]]:
         for path in sorted((self.root / experiment).glob("*.json")):
@@ -285,8 +264,7 @@ def _read(path: Path) -> dict | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
         key = _key(*(record[name] for name in ("experiment", "version", "data", "parameters")))
-        scores = [list(one.values()) for one in record["metrics"].values()]
-        whole = scores and all(one and {*map(type, one)} <= {int, float} for one in scores)
+        whole = _scored(record["metrics"])
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -299,6 +277,14 @@ def _read(path: Path) -> dict | None:
     if key != path.stem:
         return _set_aside(path, "it holds another run")
     return record if whole else _set_aside(path, "its metrics are no numbers by criterion")
+
+
+def _scored(metrics: object) -> bool:
+    """Whether these are numbers by name by criterion, and there are some."""
+    if not isinstance(metrics, dict) or not metrics:
+        return False
+    scores = [one.values() if isinstance(one, dict) else () for one in metrics.values()]
+    return all(one and {*map(type, one)} <= {int, float} for one in scores)
 
 
 def _no_number(text: str) -> None:

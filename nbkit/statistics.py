@@ -65,9 +65,9 @@ def interval(differences: np.ndarray, level: float = LEVEL) -> tuple[float, floa
         return (float(values.mean()) if len(values) else np.nan), np.nan, np.nan, np.nan
     mean, spread = values.mean(), values.std(ddof=1)
     half = half_width(spread, len(values), level)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # where every seed agrees
         t = abs(mean) / (spread / np.sqrt(len(values)))
-    p = 2 * stats.t.sf(t, len(values) - 1)  # 0 when every seed agrees exactly
+    p = 2 * stats.t.sf(t, len(values) - 1)
     return float(mean), float(mean - half), float(mean + half), 1.0 if mean == 0 else float(p)
 
 
@@ -136,7 +136,8 @@ def paired(
         If the frame has no such reference, or two runs of one row and pair.
     """
     if reference not in set(frame[by]):
-        raise ValueError(f"the reference {reference!r} is no {by} of the frame")
+        there = ", ".join(map(str, frame[by].unique()))
+        raise ValueError(f"the reference {reference!r} is no {by} of the frame; there is {there}")
     scores = frame.pivot(index=list(pair), columns=by, values=value)
     columns = ["difference", "low", "high", "n", "p"]
     rows = {}
@@ -299,7 +300,7 @@ def crossing(x: np.ndarray, y: np.ndarray, level: float) -> float:
     -------
     float
         The first x where y is ``level`` or more; NaN if it stays below, minus infinity if it
-        starts there.
+        starts above.
 
     Examples
     --------

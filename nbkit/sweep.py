@@ -124,7 +124,7 @@ def compute(
                     try:
                         store.save(run, outcome)
                         report.computed += 1
-                        _discard_checkpoints([run.key])
+                        _discard(run.checkpoints())
                     except ValueError:  # a number that is not finite fails its run alone
                         outcome = traceback.format_exc()
                 if isinstance(outcome, str):
@@ -208,7 +208,7 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
         data = [run.data_fingerprint() for run in stack]
         device = pick_device(device)
         made = provenance(device)
-        if any(paths.checkpoint(run.key).exists() for run in stack):
+        if any(paths.checkpoint(name).exists() for run in stack for name in run.checkpoints()):
             made = made | {"resumed": True}  # its seconds are those of this process alone
         with repeatable():
             results = experiments.compute(stack, device)
@@ -334,16 +334,17 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
                 outcomes = future.result()
                 yield stack, outcomes
                 pairs = zip(stack, outcomes, strict=True)
-                stored = [run.key for run, outcome in pairs if isinstance(outcome, dict)]
+                stored = [run for run, outcome in pairs if isinstance(outcome, dict)]
+                names = [name for run in stored for name in run.checkpoints()]
                 with contextlib.suppress(OSError, RuntimeError):  # the next future tells of it
-                    client.run(_discard_checkpoints, stored, on_error="ignore")
+                    client.run(_discard, names, on_error="ignore")
             else:
                 text = f"{future.status} on the cluster: {future.exception()!r}"
                 yield stack, [text] * len(stack)
             future.release()
 
 
-def _discard_checkpoints(keys: list[str]) -> None:
+def _discard(checkpoints: Iterable[str]) -> None:
     """Delete what this machine has of the networks of finished runs."""
-    for key in keys:
-        paths.discard(paths.checkpoint(key))
+    for name in checkpoints:
+        paths.discard(paths.checkpoint(name))

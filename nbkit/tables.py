@@ -2,12 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from nbkit import checks, paths
+from nbkit.runs import Store
 
 UNFINISHED = "*No run of this table is finished yet.*"
 CRITERIA = {  # as a reader knows them
@@ -43,7 +44,8 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
     """
     lost = [name for name in (*by, *metrics) if name not in frame]
     if lost:
-        raise ValueError(f"the frame has no column {', '.join(lost)}")
+        there = ", ".join(map(str, frame.columns))
+        raise ValueError(f"the frame has no column {', '.join(lost)}; there is {there}")
     groups = frame.groupby(list(by), sort=False)
     table = groups[list(metrics)].agg(["mean", "std"])
     table["n", ""] = groups[metrics[0]].count()
@@ -155,11 +157,35 @@ def regret(
         ``peeking``: what choosing the epoch on the test set adds to the oracle.
     """
     scores = frame.pivot(index=list(by), columns="criterion", values=value)
-    scores = scores.loc[pd.MultiIndex.from_frame(frame[list(by)].drop_duplicates())]
-    scores = scores.reindex(columns=[*criteria, "oracle", "test"])  # no run finished: "last" alone
+    order = frame.set_index(list(by)).index.unique()
+    columns = [*criteria, "oracle", "test"]  # of unfinished runs there is "last" alone
+    scores = scores.reindex(index=order, columns=columns)
     table = -scores[list(criteria)].sub(scores["oracle"], axis=0)
     table["peeking"] = scores["test"] - scores["oracle"]
     return table.rename_axis(columns=None).reset_index()
+
+
+def progress(store: Store, parts: Mapping[str, Callable], preset: str) -> pd.DataFrame:
+    """Return how many runs each part of an experiment has, finished and missing.
+
+    Parameters
+    ----------
+    store : runs.Store
+    parts : mapping
+        Name -> function of the preset, which returns runs by names.
+    preset : str
+
+    Returns
+    -------
+    DataFrame
+        A row a part, and ``all``, where a run that stands in several parts counts once.
+    """
+    wanted = {name: {*make(preset).values()} for name, make in parts.items()}
+    wanted["all"] = set().union(*wanted.values())
+    table = pd.DataFrame({"runs": {name: len(runs) for name, runs in wanted.items()}})
+    table["missing"] = [len(store.missing(runs)) for runs in wanted.values()]
+    table.insert(1, "finished", table["runs"] - table["missing"])
+    return table.rename_axis("part")
 
 
 def pu_rows(frame: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +200,10 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
     ----------
     frame : DataFrame
         From ``runs.Store.grid_frame``.
-    criterion, command : str
+    criterion : str
+        What was measured, and under which selection criterion.
+    command : str
+        That computes the runs.
     """
     runs = frame.drop_duplicates("key")
     done = runs["device"] != ""
@@ -191,6 +220,21 @@ def wide(values: pd.Series) -> pd.DataFrame:
 def published(name: str) -> pd.DataFrame:
     """Return numbers of the draft or of the author's logs, ``data/published/<name>.csv``."""
     return pd.read_csv(paths.ROOT / "data" / "published" / f"{name}.csv")
+
+
+def as_published(agrees: bool) -> None:
+    """Raise AssertionError unless the numbers of a notebook agree with what is published.
+
+    Raises
+    ------
+    AssertionError
+        With what it may mean.
+    """
+    if not agrees:
+        raise AssertionError(
+            "these are not the published numbers: to be expected if you changed a preset, a loss, "
+            "a training or the data (then delete this check), and a fault if you did not"
+        )
 
 
 def fill(text: str) -> str:

@@ -5,7 +5,6 @@ host synchronisation: losses stay on the device until the epoch ends. On a GPU i
 all of it is one CUDA graph; see ``graphs``.
 """
 
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -93,7 +92,7 @@ def fit(
     learning_rate : float
     schedule : {"constant", "one_cycle"}
         ``one_cycle`` rises linearly over the first 30 % of the steps and falls as a cosine to 0.
-    precision : {"fp32", "bf16", "auto"}
+    precision : {"fp32", "bf16", "auto", "reference"}
         Of the network's arithmetic, see ``precision``; weights and loss are always float32.
     weight_ratio : (S,) tensor, optional
         Class weight ratio w_U / w_P of each network; the loss's own by default.
@@ -127,23 +126,30 @@ def fit(
     rate_at = learning_rate_at(schedule, learning_rate, total)
     tune_allocator()
     device = inputs.device
-    weights = list(model.parameters())
-    parameters = [*weights, *_own_parameters(loss, len(model.seeds), device)]
+    own = _own_parameters(loss, len(model.seeds), device)
+    parameters = [*model.parameters(), *own.values()]
     images = isinstance(inputs, Images)
     # unfused on the CPU, a step of a network has the same bits whatever its neighbours are
     optimizer = Adam(parameters, fused=images or device.type == "cuda")
     history, precision = History(), precision_on(device, precision)
     state = [*(p.detach() for p in parameters), *optimizer.state]
-    told = {"seeds": list(model.seeds), "precision": precision}
+    training = {
+        "seeds": list(model.seeds),
+        "precision": precision,
+        "loss": type(loss.bare).__name__,
+    }
+    training |= {"batch_size": batch_size, "learning_rate": learning_rate, "schedule": schedule}
+    training |= {"epochs": epochs} if schedule != "constant" else {}  # what the rate depends on
     if checkpoint is not None:
-        vars(history).update(checkpoints.load(checkpoint, state, **told) or {})
+        checkpoint = Path(checkpoint)
+        vars(history).update(checkpoints.load(checkpoint, state, **training) or {})
     running, saved = torch.zeros(len(model.seeds), device=device), -math.inf
 
     def step(index: Tensor, rate: float | Tensor, *mixed: Tensor) -> None:
         x, y = gather(inputs, targets, index)
         with autocast(device, precision):
-            own = None if priors is None else priors[index[0]]
-            values = _losses(model, loss, parameters, x, y, weight_ratio, mixed, own)
+            prior = None if priors is None else priors[index[0]]
+            values = _losses(model, loss, own, x, y, weight_ratio, mixed, prior)
         values.sum().backward()
         optimizer.step(rate)
         running.add_(values.detach())
@@ -173,11 +179,11 @@ def fit(
             with torch.no_grad():
                 history.epochs.append(on_epoch(epoch + 1))
         if checkpoint is not None and time.monotonic() - saved >= checkpoints.EVERY:
-            checkpoints.save(checkpoint, state, history=vars(history), **told)
+            checkpoints.save(checkpoint, state, history=vars(history), **training)
             saved = time.monotonic()
     model.eval()
-    for own, learned in zip(loss.parameters(), parameters[len(weights) :], strict=True):
-        own.data = learned.detach()[0]
+    for name, parameter in loss.named_parameters():
+        parameter.data = own[name].detach()[0]
     return history
 
 
@@ -199,6 +205,8 @@ def _check_data(
             )
         if not torch.isfinite(inputs).all():
             raise ValueError("inputs hold values that are not finite")
+    if not size:
+        raise ValueError("there is no example to train on")
     known, classes = torch.where(targets == VOID, 0, targets), model.classes
     if known.min() < 0 or known.max() >= classes:
         raise ValueError(f"targets must be in 0..{classes - 1} or {VOID} (void)")
@@ -264,25 +272,28 @@ def _check_loss(loss: Loss, networks: int, weight_ratio: Tensor | None) -> None:
         )
 
 
-def _own_parameters(loss: Loss, networks: int, device: torch.device) -> list[nn.Parameter]:
+def _own_parameters(loss: Loss, networks: int, device: torch.device) -> dict[str, nn.Parameter]:
     """One copy a network of what the loss itself learns."""
-    return [
-        nn.Parameter(p.detach().to(device).expand(networks, *p.shape).clone())
-        for p in loss.parameters()
-    ]
+    return {
+        name: nn.Parameter(p.detach().to(device).expand(networks, *p.shape).clone())
+        for name, p in loss.named_parameters()
+    }
 
 
-def _losses(model, loss, parameters, x, y, weight_ratio, mixed=(), prior=None) -> Tensor:
+def _losses(
+    model: nn.Module,
+    loss: Loss,
+    own: dict[str, Tensor],
+    x: Tensor,
+    y: Tensor,
+    weight_ratio: Tensor | None,
+    mixed: tuple[Tensor, ...] = (),
+    prior: Tensor | None = None,
+) -> Tensor:
+    """Return the loss of each of S networks, (S,), on its batch; ``own`` is learned by the loss."""
     logits = model(x)
-    names = [name for name, _ in loss.named_parameters()]
-    if names:
-        own = dict(zip(names, parameters[-len(names) :], strict=True))
-        call = functools.partial(torch.func.functional_call, _Value(loss), strict=False)
-        ratio = torch.full((len(x),), loss.weight_ratio, device=x.device)
-        ratio = ratio if weight_ratio is None else weight_ratio
-        return torch.vmap(lambda p, *args: call({f"loss.{k}": v for k, v in p.items()}, args))(
-            own, logits, y, ratio
-        )
+    if own:
+        return _learned(loss, own, logits, y, weight_ratio)
     if y.ndim > 2 and not y.is_floating_point():  # one network; every position is an example
         given = {"weight_ratio": weight_ratio} if loss.separable else {}
         given |= {"prior": prior} if loss.per_image else {}
@@ -291,10 +302,23 @@ def _losses(model, loss, parameters, x, y, weight_ratio, mixed=(), prior=None) -
         return loss.stacked(logits, y, weight_ratio)
     share, pick = mixed
     partner = partners(loss.mixup, y, pick)
-    other = torch.stack([own[chosen] for own, chosen in zip(x, partner, strict=True)])
+    other = torch.stack([inputs[chosen] for inputs, chosen in zip(x, partner, strict=True)])
     weight = share.view(-1, *[1] * (x.ndim - 1))
     between = model(weight * x + (1 - weight) * other)
     return over_networks(loss.with_mixup, logits, y, between, partner, share)
+
+
+def _learned(
+    loss: Loss, own: dict[str, Tensor], logits: Tensor, y: Tensor, weight_ratio: Tensor | None
+) -> Tensor:
+    if weight_ratio is None:
+        weight_ratio = torch.full((len(logits),), loss.weight_ratio, device=logits.device)
+
+    def value(own: dict[str, Tensor], *batch: Tensor) -> Tensor:
+        named = {f"loss.{name}": parameter for name, parameter in own.items()}
+        return torch.func.functional_call(_Value(loss), named, batch, strict=False)
+
+    return torch.vmap(value)(own, logits, y, weight_ratio)
 
 
 class _Value(nn.Module):

@@ -29,6 +29,7 @@ from nbkit.images import MEAN, STD, Images
 BATCH, IMAGES, REPETITIONS = 128, 3840, 5
 PIPELINE = 2560
 USUAL = "bf16 usual dropout"  # that of PyTorch, in place of the study's
+KINDS = {"fp32": ("fp32", False), "bf16": ("bf16", False), USUAL: ("bf16", True)}
 
 Line = tuple[str, list[float], str]
 
@@ -102,11 +103,11 @@ def theirs() -> float:
 
 
 def ours(seed: int, kind: str = "fp32", threads: int = 1) -> float:
-    """Seconds of one epoch in the study's own training loop; ``kind`` is one of ``training``."""
+    """Seconds of one epoch in the study's own training loop; ``kind`` is one of ``KINDS``."""
     images, labels = made(IMAGES)
     inputs, targets = Images(torch.from_numpy(images)), torch.from_numpy(labels)[None]
-    precision, _, usual = kind.partition(" ")
-    model = models.VGG8(11, [seed], usual_dropout=bool(usual))
+    precision, usual = KINDS[kind]
+    model = models.VGG8(11, [seed], usual_dropout=usual)
     loss = losses.create("cross_entropy")
     torch.set_num_threads(threads)
     start = time.perf_counter()
@@ -132,7 +133,8 @@ def together(pool: ProcessPoolExecutor, workers: int, kind: str) -> float:
 def training() -> Iterator[Line]:
     """Images a second of the machine: several runs at once, one with all cores, and the loop."""
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
-    kinds = ["fp32", *(["bf16", USUAL] if precision.has_bf16("cpu") else [])]
+    bf16 = precision.has_bf16("cpu")
+    kinds = [kind for kind in KINDS if bf16 or KINDS[kind][0] == "fp32"]
     rates: dict[str, list[float]] = {"loop": [], "alone": [], **{kind: [] for kind in kinds}}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as other, ProcessPoolExecutor(cores, spawn) as pool:
@@ -144,7 +146,7 @@ def training() -> Iterator[Line]:
                 rates[name].append(rate)
     torch.set_num_threads(threads)
     yield f"CIFAR: {cores} runs at once, fp32 / loop", ratio(rates["fp32"], rates["loop"]), "2"
-    if "bf16" in kinds:
+    if bf16:
         yield (
             f"CIFAR: {cores} runs at once, bf16 / loop",
             ratio(rates["bf16"], rates["loop"]),

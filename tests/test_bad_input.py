@@ -142,6 +142,8 @@ BAD = {
     "fade-in of a name": (lambda: losses.FadeIn("gce"), r"FadeIn wraps a Loss, got str"),
     "parse nothing": (lambda: losses.parse(""), r"name\(key=value, key='text', ...\), got ''"),
     "parse a number": (lambda: losses.parse(3), r"name\(key=value, key='text', ...\), got 3"),
+    "parse a name twice": (lambda: losses.parse("gce(q=0.5, q=0.3)"), r"got 'gce\(q=0.5, q=0.3\)'"),
+    "parse no name": (lambda: losses.parse("gce(**{'q': 0.5})"), r"write a loss as name"),
     "parse by position": (lambda: losses.parse("gce(0.5)"), r"got 'gce\(0.5\)'"),
     "parse a variable": (lambda: losses.parse("gce(q=x)"), r"got 'gce\(q=x\)'"),
     "parse a call": (
@@ -155,6 +157,14 @@ BAD = {
     "parse two losses": (lambda: losses.parse("gce + upu"), r"got 'gce \+ upu'"),
     "parse an unknown loss": (lambda: losses.parse("focal(gamma=2)"), r"one of .*got 'focal'"),
     # losses: calling one
+    "logits of numpy": (
+        lambda: losses.create("gce")(np.zeros((2, 3)), labels(0, 1)),
+        "logits must be a tensor, got ndarray",
+    ),
+    "noise of other classes": (
+        lambda: losses.create("noise_layer", num_classes=3)(logits(2, 4), labels(0, 1)),
+        "logits have 4 classes, the noise 3",
+    ),
     "integer logits": (
         lambda: losses.create("gce")(logits(2, 3).long(), labels(0, 1)),
         r"logits must be floats .*got torch.int64 \(2, 3\)",
@@ -276,7 +286,10 @@ BAD = {
     "oblong matrix": (lambda: metrics.classification(np.ones((2, 3))), r"C, C\), got shape \(2, 3"),
     "AUC of one class": (lambda: metrics.auc(np.ones(3), np.ones(3, bool)), r"one is empty"),
     "AUC of labels": (lambda: metrics.auc(Y / 1, Y), r"positive must be booleans, got int64"),
-    "AUC of NaN": (lambda: metrics.auc(np.array([NAN, 0]), Y[:2] > 0), r"scores must be finite"),
+    "AUC of NaN": (
+        lambda: metrics.auc(np.array([NAN, 0]), Y[:2] > 0),
+        r"scores and probabilities must be finite",
+    ),
     "AUC of nothing": (lambda: metrics.auc(np.ones(0), np.ones(0, bool)), r"at least one"),
     "confidence of 2": (
         lambda: metrics.calibration_error(np.array([0.5, 2]), Y[:2] > 0),
@@ -301,7 +314,7 @@ BAD = {
         r"setting must be one of one_sample, two_sample; got 'three_sample'",
     ),
     "PU-AUC of void": (lambda: metrics.pu_auc(Y / 1, Y, 0.5), r"no void \(255\)"),
-    "PU-AUC of bools": (lambda: metrics.pu_auc(Y / 1, Y == 1, 0.5), r"integer labels .*got bool"),
+    "PU-AUC of bools": (lambda: metrics.pu_auc(Y / 1, Y == 1, 0.5), r"integer labels, got bool"),
     # data
     "moons of seed -1": (lambda: data.moons(-1), r"seed must be .*at least 0, got -1"),
     "moons of 4 points": (lambda: data.moons(0, examples=4), r"examples must be .*8, got 4"),

@@ -30,7 +30,7 @@ def weights(trained):
 
 
 def final(trained):
-    return cifar.probabilities(trained.model, Images(torch.from_numpy(trained.split.test_inputs)))
+    return cifar.probabilities(trained.model, Images(torch.tensor(trained.split.test_inputs)))
 
 
 def given(run, monkeypatch):
@@ -71,6 +71,10 @@ def test_no_image_of_two_samples_is_held_out_and_trained_on():
     assert not set(images[held]) & set(images[~held])
     assert len(set(images[held])) == 40
     assert (annotated.observed[held] > 0).any()
+
+
+def test_the_share_that_two_samples_have_no_use_for_makes_no_other_run():
+    assert CifarRun(**TWO_SAMPLE, kept=0.3).key == CifarRun(**TWO_SAMPLE).key
 
 
 def test_two_samples_are_all_images_and_some_positives_again():
@@ -170,22 +174,22 @@ def test_a_checkpoint_does_not_go_on_in_another_precision(tmp_path, monkeypatch)
         if has:
             cifar.fit(run, checkpoint=tmp_path / "run.pt")
         else:
-            with pytest.raises(
-                train.TrainingError, match="trained in bf16 and would go on in fp32"
-            ):
+            with pytest.raises(train.TrainingError, match="'bf16' and would go on with 'fp32'"):
                 cifar.fit(run, checkpoint=tmp_path / "run.pt")
 
 
 @pytest.mark.parametrize("device", EVERYWHERE)
-def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(device, monkeypatch):
-    run = CifarRun(**SHORT | {"epochs": 2})
+@pytest.mark.parametrize(("loss", "scored"), [("cross_entropy", 3), (classification.ESTIMATED, 5)])
+def test_a_sweep_goes_on_from_the_checkpoint_and_deletes_it(loss, scored, device, monkeypatch):
+    run = CifarRun(**SHORT | {"epochs": 2}, loss=loss)  # an estimated share: two networks
     epochs = killed_in_the_second_epoch(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         sweep.compute([run], engine="inline", device=device)
-    assert paths.checkpoint(run.key).exists()
+    left = [paths.checkpoint(name) for name in run.checkpoints()]
+    assert any(path.exists() for path in left)
     sweep.compute([run], engine="inline", device=device)
-    assert len(epochs) == 3
-    assert not paths.checkpoint(run.key).exists()
+    assert len(epochs) == scored
+    assert not any(path.exists() for path in left)
     record = runs.Store().load(run)
     assert record["provenance"]["resumed"]  # so that its seconds are not taken for all of them
     assert set(record["metrics"]) == set(fake_cifar.CRITERIA)
@@ -222,10 +226,16 @@ def test_losses_that_mix_examples_train_on_images(run):
     assert np.isfinite(result["curves"]["loss"]).all()
 
 
+def test_a_run_of_more_images_than_there_are_fails_alone():
+    many, few = CifarRun(**SHORT | {"images": 10**6}), CifarRun(**SHORT)
+    with pytest.raises(sweep.SweepError, match="1 of 2"):
+        sweep.compute([many, few], engine="inline", device="cpu")
+    assert runs.Store().load(few) is not None
+
+
 def test_forward_with_an_estimated_share_is_trained_after_its_estimator(tmp_path):
     run = CifarRun(**SHORT, loss=classification.ESTIMATED, learning_rate=3e-3)
-    checkpoint = tmp_path / "run.pt"
-    trained = cifar.fit(run, checkpoint=checkpoint)
+    trained = cifar.fit(run, checkpoint=tmp_path / "run.pt")
     estimating = cifar.fit(dataclasses.replace(run, loss="cross_entropy"))
     annotated = estimating.annotated[0]
     held = Images(
@@ -237,7 +247,6 @@ def test_forward_with_an_estimated_share_is_trained_after_its_estimator(tmp_path
     assert trained.loss.kept == pytest.approx(share, abs=1e-4)
     alone = cifar.fit(dataclasses.replace(run, loss=f"forward(kept={trained.loss.kept})"))
     assert torch.equal(weights(trained), weights(alone))
-    assert list(tmp_path.glob("*.pt")) == [checkpoint]  # the estimator's is gone
 
 
 def test_an_estimated_share_may_be_faded_in():
@@ -308,7 +317,7 @@ def test_vpu_alone_is_also_cut_where_its_authors_do(monkeypatch, loss):
 
 def test_bf16_keeps_the_weights_in_float32_and_close(monkeypatch):
     monkeypatch.setattr(precision, "has_bf16", lambda device: True)
-    images = Images(torch.from_numpy(data.vehicles().train_inputs[:16]))
+    images = Images(torch.tensor(data.vehicles().train_inputs[:16]))
     targets = torch.arange(16)[None] % 2
     ends = []
     for kind in ("fp32", "bf16"):
@@ -329,7 +338,7 @@ def test_bf16_keeps_the_weights_in_float32_and_close(monkeypatch):
 
 
 def test_what_a_loss_learns_itself_is_left_in_it():
-    images = Images(torch.from_numpy(data.vehicles().train_inputs[:16]))
+    images = Images(torch.tensor(data.vehicles().train_inputs[:16]))
     loss = losses.create("noise_layer", num_classes=2)
     before, model = loss.transition.detach().clone(), models.VGG8(2, [0])
     short = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}

@@ -341,7 +341,7 @@ def test_the_history_of_a_checkpoint_stays_on_the_host(tmp_path):
     fit(path)
     saved = torch.load(path, weights_only=True)["tensors"]
     elsewhere = [torch.empty_like(tensor, device="meta") for tensor in saved]  # as on a card
-    history = checkpoints.load(path, elsewhere, seeds=[0], precision="fp32")
+    history = checkpoints.load(path, elsewhere, seeds=[0])
     assert {loss.device.type for loss in history["losses"]} == {"cpu"}
 
 
@@ -349,9 +349,22 @@ def test_a_checkpoint_of_another_seed_is_refused_and_left_as_it_is(tmp_path):
     path = tmp_path / "run.pt"
     fit(path)
     before = path.read_bytes()
-    with pytest.raises(train.TrainingError, match=r"run.pt belongs to other seeds; delete it"):
+    with pytest.raises(train.TrainingError, match=r"run.pt began with seeds = \[0\] and .* \[1\]"):
         fit(path, 2, seed=1)
     assert path.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    path = str(tmp_path / "run.pt")
+    fit(path)
+    given = {"epochs": 1, "batch_size": 2, "learning_rate": 0.1, "checkpoint": path}
+    data = torch.zeros(4, 2), torch.tensor([[0, 1, 0, 1]])
+    for change in ({"learning_rate": 0.2}, {"batch_size": 4}, {"schedule": "one_cycle"}):
+        ((name, value),) = change.items()
+        with pytest.raises(train.TrainingError, match=f"{name} = .* and would go on with {value!r}"):
+            train.fit(models.MLP((2, 2), [0]), *data, losses.create("gce"), **given | change)
+    with pytest.raises(train.TrainingError, match="loss = 'GCE'"):
+        train.fit(models.MLP((2, 2), [0]), *data, losses.create("cross_entropy"), **given)
 
 
 def test_a_checkpoint_half_written_leaves_the_one_before_to_go_on_from(tmp_path, monkeypatch):
@@ -730,6 +743,10 @@ WRONG = {
         "network must",
     ),
     "text inside": (("size = 64, epochs = 2 }", 'size = "64", epochs = 2 }'), "size must be like"),
+    "key of another table": (
+        ("images = 40, objects = 1 }", "images = 40, objects = 1, size = 64 }"),
+        "single: size is unknown; there is dataset, images, objects",
+    ),
     "unknown row": (('"CrossEntropy"', '"CrossEntrpy"'), "several_rows must be one of Complete"),
 }
 

@@ -123,7 +123,7 @@ def test_loss_of_segmented_images(spec, cuda):
     assert y.shape == (1, BATCH, 32, 32)
     assert y.device.type == "cuda"
     loss = build(spec)
-    on_gpu(train._losses(model, loss, [], x, y, None), (1,))
+    on_gpu(train._losses(model, loss, {}, x, y, None), (1,))
 
 
 @pytest.mark.parametrize("stride", [16, 8, 4])
@@ -136,7 +136,7 @@ def test_segmentation_at_every_stride(stride, cuda):
 def test_pre_training_without_masks(head, cuda):
     model, x, y = segmenting(head)
     loss = losses.SquaredError() if y.is_floating_point() else build("cross_entropy")
-    on_gpu(train._losses(model, loss, [], x, y, None), (1,))
+    on_gpu(train._losses(model, loss, {}, x, y, None), (1,))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Every loss against its formula, its gradient, and the contract that all of them keep."""
 
+import functools
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from nbkit import losses
+from nbkit.experiments import cifar, classification, moons, segmentation, thresholds, transfer
 
 HYPER = {
     "weighted": {"weight_ratio": 0.4},
@@ -221,6 +223,8 @@ def test_batch_without_a_group_is_finite(name, present, rng):
     value = make(name)(logits, target)
     assert torch.isfinite(value)
     assert np.isfinite(gradient(value, logits)).all()
+    if not present and name != "noise_layer":  # whose trace has no examples
+        assert value == 0
 
 
 @pytest.mark.parametrize("name", losses.names())
@@ -650,6 +654,28 @@ def test_names_are_the_losses_of_the_design():
 )
 def test_parse_splits_name_and_hyper_parameters(spec, parsed):
     assert losses.parse(spec) == parsed
+    assert losses.parse(losses.canonical(spec)) == parsed
+
+
+SCENES = {"images": 40, "objects": 1}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        classification.ClassificationRun,
+        cifar.CifarRun,
+        moons.MoonsRun,
+        thresholds.ThresholdRun,
+        functools.partial(segmentation.SegmentationRun, **SCENES),
+        functools.partial(transfer.TransferRun, **SCENES),
+    ],
+)
+def test_texts_that_mean_the_same_loss_are_one_run(kind):
+    texts = ("nnpu(gamma=0.5, variant='clamp')", ' nnpu( variant = "clamp", gamma=.5 ) ')
+    first, second = (kind(loss=text) for text in texts)
+    assert first.loss == texts[0]
+    assert first == second
 
 
 def test_build_fills_in_what_the_text_leaves_open():

@@ -263,7 +263,7 @@ def test_segmentation_stores_scores_criteria_and_what_it_found_again():
     kept = np.array(record["pixel_transition"])
     assert kept[0].tolist() == [1, 0]
     assert 0.3 < kept[1, 1] < 0.7
-    last = pixels.scores(np.array(record["confusion"]))
+    last = pixels.measures(np.array(record["confusion"]))
     for name, value in last.items():
         assert record["metrics"]["last"][name] == pytest.approx(value, rel=1e-5)
 
@@ -279,7 +279,7 @@ def test_chance_is_the_share_of_the_missing_pixels_and_a_constant_network_s_scor
     monkeypatch.setattr(
         pixels, "predict", lambda model, images, step: (None, np.zeros(true.shape, np.float32))
     )
-    blind = segmentation.Segmenter(None, observed, None, None)
+    blind = segmentation.Segmenter(None, observed, None, None, None)
     assert segmentation.recovery(run, blind) == pytest.approx(expected)
 
 

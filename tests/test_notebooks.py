@@ -599,6 +599,15 @@ def test_a_notebook_without_parameters_cell_is_named(tmp_path):
         notebooks.execute(path, tmp_path / "out.ipynb", {"count": 2})
 
 
+@pytest.mark.parametrize(
+    ("place", "message"), [(".", "is a folder: name"), ("tiny.ipynb/out.ipynb", "cannot write to")]
+)
+def test_a_copy_that_cannot_be_written_is_told_before_anything_runs(place, message, tmp_path):
+    path = tiny(tmp_path / "tiny.ipynb", parameters=PARAMETERS)
+    with pytest.raises(NotebookError, match=message):
+        notebooks.execute(path, tmp_path / place)
+
+
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"cells": 3}'])
 def test_what_is_no_notebook_is_named(content, tmp_path):
     path = tmp_path / "tiny.ipynb"

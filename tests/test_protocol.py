@@ -150,7 +150,7 @@ def test_moons_are_scored_on_their_test_points():
     trained, (result,) = moons.fit([run]), moons.compute([run], "cpu")
     (split,) = trained.splits
     with torch.no_grad():
-        called = trained.model(torch.from_numpy(split.test_inputs)[None])[0].argmax(-1).numpy()
+        called = trained.model(torch.tensor(split.test_inputs)[None])[0].argmax(-1).numpy()
     recalls = [(called[split.test_labels == k] == k).mean() for k in (0, 1)]
     assert result["metrics"]["last"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
 

@@ -82,6 +82,21 @@ def test_whole_number_becomes_the_float_that_is_meant():
     assert run.share == 2
 
 
+@pytest.mark.parametrize(
+    "metrics", [None, {}, {"last": {}}, {"last": {"ok": True}}, {"last": {"f1": "high"}}, 3]
+)
+def test_what_could_not_be_read_is_not_stored(store, metrics):
+    with pytest.raises(ValueError, match="no numbers by criterion"):
+        store.save(FakeRun(), {"metrics": metrics})
+    assert not store.path(FakeRun()).exists()
+
+
+def test_a_result_does_not_overwrite_what_it_is_the_result_of(store):
+    made = sweep_fake.result(FakeRun()) | {"parameters": {"seed": 7}, "experiment": "other"}
+    store.save(FakeRun(), made)
+    assert store.load(FakeRun())["parameters"] == FakeRun().parameters
+
+
 def test_every_parameter_changes_the_key():
     changed = {
         "seed": 1,

@@ -31,6 +31,7 @@ LAYERS = [
     {"notebooks"},
     {"pages", "doctor"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -85,6 +85,9 @@ def test_regret_is_the_oracle_s_score_minus_the_criterion_s(store):
         oracle = metrics["oracle"]["accuracy"]
         assert part["pu_auc"] == pytest.approx(oracle - metrics["pu_auc"]["accuracy"])
         assert part["peeking"] == pytest.approx(metrics["test"]["accuracy"] - oracle)
+    one = frame[frame["seed"] == 0]
+    alone, both = tables.regret(one, ["row"]), tables.regret(one, ["row", "seed"])
+    pd.testing.assert_frame_equal(alone, both.drop(columns="seed"))
 
 
 def test_sources_stand_beside_each_other_row_by_row():

@@ -80,6 +80,14 @@ def test_dropout_drops_its_share_and_keeps_the_mean(usual, rate, shape):
     assert dropped.max() == pytest.approx(1 / (1 - rate), rel=1e-4)
 
 
+def test_a_dropout_beside_1_drops_nearly_all():
+    network = models.VGG8(11, [0], dropout=1 - 1e-9)
+    network.begin_epoch(0)
+    kept = network._drop(torch.ones(64, 512), network.rates[-1])
+    assert (kept == 0).float().mean() > 0.99
+    assert kept.isfinite().all()
+
+
 @pytest.mark.parametrize("rate", [0.2, 0.5])
 def test_values_are_dropped_independently_of_each_other(network, rate):
     network.begin_epoch(0)

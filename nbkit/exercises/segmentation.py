@@ -64,4 +64,4 @@ def _mask(answer: object, shape: tuple[int, ...]) -> np.ndarray:
 
 def _mean_iu(true: np.ndarray, mask: np.ndarray) -> float:
     confusion = metrics.image_confusions(true, mask.astype(np.uint8), 2).sum(0)
-    return pixels.scores(confusion)["mean_iu"]
+    return pixels.measures(confusion)["mean_iu"]

@@ -1,7 +1,8 @@
 """The experiments of the study: each turns runs into results.
 
-An experiment is a module with a ``Run`` subclass, ``grid(preset)``, which lists the runs that the
-notebooks show, and ``compute(runs, device)``, which trains runs that share their ``stack()``.
+An experiment is a module of ``runs.EXPERIMENTS`` with a ``Run`` subclass, ``grid(preset)``, which
+lists the runs that the notebooks show, ``compute(runs, device)``, which trains runs that share a
+``stack()``, and ``STACK_LIMIT``, how many at most. The other modules here are what they share.
 """
 
 import importlib

@@ -13,7 +13,7 @@ import torch
 
 from nbkit import checks, data, losses, metrics, models, noise, paths, presets, rng, train
 from nbkit.checks import VOID
-from nbkit.data.cifar import fingerprint
+from nbkit.data.cifar import check_images, fingerprint, require
 from nbkit.data.split import Split
 from nbkit.experiments import classification, joined, scoring
 from nbkit.experiments.classification import DRAFT_ROWS, ESTIMATED, ClassificationRun, Row
@@ -23,6 +23,7 @@ from nbkit.precision import PRECISIONS, autocast, precision_on
 
 STACK_LIMIT = 1
 DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
+ESTIMATOR = "-estimator"  # of the share of labels: ends the name of its checkpoint
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
 DROPOUT_ROWS = ("CrossEntropy", "Exponential", "Weighted")
@@ -70,14 +71,15 @@ class CifarRun(ClassificationRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("images", "labelled"):
-            checks.count(name, getattr(self, name), least=0)
+        check_images(self.images)
+        checks.count("labelled", self.labelled, least=0)
         checks.choice("precision", self.precision, PRECISIONS)
         if (self.annotation == "two-sample") != (self.labelled > 0):
             raise ValueError(
                 f"the two-sample annotation, and only that, needs labelled positives; got "
                 f"annotation={self.annotation!r}, labelled={self.labelled}"
             )
+        object.__setattr__(self, "kept", CifarRun.kept if self.labelled else self.kept)  # one run
         if self.labelled and (self.loss == ESTIMATED or losses.takes(self.loss, "kept")):
             raise ValueError(f"{self.loss}: of two samples, write kept=, the share to correct for")
         if self.images and self.dataset != "cifar":
@@ -87,10 +89,13 @@ class CifarRun(ClassificationRun):
         return fingerprint(self.dataset)
 
     def check_data(self) -> None:
-        load(self)
+        require(self.dataset)
 
     def stack(self) -> tuple:
         return astuple(self)
+
+    def checkpoints(self) -> tuple[str, ...]:
+        return self.key, self.key + ESTIMATOR
 
     @property
     def setting(self) -> str:
@@ -259,23 +264,19 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
 def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> Trained:
     """Train a run, scoring every epoch; with a checkpoint it goes on where it was interrupted."""
     if run.loss == ESTIMATED:
-        before = checkpoint and checkpoint.with_stem(f"{checkpoint.stem}-estimator")
+        before = checkpoint and checkpoint.with_stem(checkpoint.stem + ESTIMATOR)
         run = classification.told(run, fit(classification.estimator(run), device, before))
-        trained = fit(run, device, checkpoint)
-        if before:
-            paths.discard(before)
-        return trained
     split = load(run)
     chosen, annotated = annotate(run, split.train_labels)
     true, observed, held = split.train_labels[chosen], annotated.observed, annotated.held_out
     copies = COPIES if run.annotation == "two-sample" else 1
     used = np.flatnonzero(~held & (observed != VOID))  # void costs its time and teaches nothing
     used = np.repeat(used, np.where(observed[used] > 0, copies, 1))
-    pixels = torch.from_numpy(split.train_inputs).to(device)
+    pixels = torch.tensor(split.train_inputs).to(device)
     inputs, selection = (
         Images(pixels, torch.from_numpy(chosen[part]).to(device)) for part in (used, held)
     )
-    test = Images(torch.from_numpy(split.test_inputs).to(device))
+    test = Images(torch.tensor(split.test_inputs).to(device))
     classes = len(split.classes)
     usual = run.precision == "reference"
     model = models.VGG8(classes, [run.seed], dropout=run.dropout, usual_dropout=usual).to(device)
@@ -328,23 +329,22 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     split = trained.split
 
     def said(inputs: np.ndarray) -> np.ndarray:
-        images = Images(torch.from_numpy(inputs).to(device))
+        images = Images(torch.tensor(inputs).to(device))
         return probabilities(trained.model, images, run.precision)[0]
 
     final = said(split.test_inputs)
     (result,) = results(trained, final[None])
-    if isinstance(result, dict):
-        result["precision"] = precision_on(device, run.precision)
-        if run.loss == ESTIMATED:
-            result["kept"] = trained.loss.bare.kept
-        predicted, labels = final.argmax(-1), split.test_labels
-        result["reliability"] = metrics.reliability(final.max(-1), predicted == labels)
-        if run.dataset == "cifar":
-            far, rates = scoring.near_and_far(split, predicted)
-            result["metrics"]["last"] |= far
-            result["called_positive"] = rates
-        elif run.loss.startswith("vpu"):  # cut as its authors do
-            positive = final[:, 1] >= said(split.train_inputs)[:, 1].max() / 2
-            result["metrics"]["last"]["rescaled_accuracy"] = float(np.mean(positive == labels))
-        result["false_positives"] = scoring.surest_false_positives(final, labels)
+    result["precision"] = precision_on(device, run.precision)
+    if run.loss == ESTIMATED:
+        result["kept"] = trained.loss.bare.kept
+    predicted, labels = final.argmax(-1), split.test_labels
+    result["reliability"] = metrics.reliability(final.max(-1), predicted == labels)
+    if run.dataset == "cifar":
+        far, rates = scoring.near_and_far(split, predicted)
+        result["metrics"]["last"] |= far
+        result["called_positive"] = rates
+    elif losses.parse(run.loss)[0] == "vpu":  # cut as its authors do
+        positive = final[:, 1] >= said(split.train_inputs)[:, 1].max() / 2
+        result["metrics"]["last"]["rescaled_accuracy"] = float(np.mean(positive == labels))
+    result["false_positives"] = scoring.surest_false_positives(final, labels)
     return [result]

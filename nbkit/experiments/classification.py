@@ -73,6 +73,7 @@ class ClassificationRun(runs.Run):
         checks.fraction("kept", self.kept, low_open=True)
         if self.annotation == "Complete":
             object.__setattr__(self, "kept", 1.0)  # one run, whatever it was given
+        object.__setattr__(self, "loss", losses.canonical(self.loss))
         spec = "forward" if self.loss == ESTIMATED else self.loss
         losses.check(spec, weight_ratio=self.weight_ratio)
         checks.fraction("dropout", self.dropout, high_open=True)
@@ -245,8 +246,8 @@ def fit(stack: list[ClassificationRun], device: str = "cpu") -> Trained:
     held = np.stack([np.flatnonzero(part.held_out) for part in annotated])
     targets = np.stack([np.where(part.held_out, VOID, part.observed) for part in annotated])
     held_observed = np.stack([part.observed[i] for part, i in zip(annotated, held, strict=True)])
-    inputs = torch.from_numpy(split.train_inputs).to(device)
-    test_inputs = torch.from_numpy(split.test_inputs).to(device)
+    inputs = torch.tensor(split.train_inputs).to(device)
+    test_inputs = torch.tensor(split.test_inputs).to(device)
     held_inputs = inputs[torch.from_numpy(held).to(device)]
     sizes = (inputs.shape[1], 128, 64, classes)
     model = models.MLP(sizes, [run.seed for run in stack], dropout=first.dropout).to(device)
@@ -283,7 +284,7 @@ def probabilities(model: models.MLP, inputs: torch.Tensor) -> np.ndarray:
 def test_probabilities(trained: Trained) -> np.ndarray:
     """Return the class probabilities of the test examples, (S, N, C) float64, after training."""
     device = next(trained.model.parameters()).device
-    inputs = torch.from_numpy(trained.split.test_inputs).to(device)
+    inputs = torch.tensor(trained.split.test_inputs).to(device)
     return probabilities(trained.model, inputs.expand(len(trained.annotated), -1, -1))
 
 
@@ -291,6 +292,6 @@ def compute(stack: list[ClassificationRun], device: str) -> list[dict | Exceptio
     """Train a stack and score it under every selection criterion; see ``experiments.compute``."""
     trained = fit(stack, device)
     outcomes = results(trained, test_probabilities(trained))
-    if stack[0].loss == ESTIMATED and isinstance(outcomes[0], dict):
+    if stack[0].loss == ESTIMATED:
         outcomes[0]["kept"] = trained.loss.bare.kept
     return outcomes

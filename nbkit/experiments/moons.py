@@ -46,6 +46,7 @@ class MoonsRun(runs.Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.fraction("kept", self.kept, low_open=True)
+        object.__setattr__(self, "loss", losses.canonical(self.loss))
         losses.check(self.loss, weight_ratio=self.weight_ratio)
         checks.finite("noise", self.noise, least=0)
         checks.count("epochs", self.epochs)
@@ -196,7 +197,7 @@ def panel(run: MoonsRun, title: str) -> dict:
     by the logit of the observed label.
     """
     trained = fit([run])
-    inputs = torch.from_numpy(trained.splits[0].train_inputs)
+    inputs = torch.tensor(trained.splits[0].train_inputs)
     logits = trained.model(inputs[None])[0].detach().requires_grad_()
     loss = losses.with_balance(trained.loss, run.weight_ratio)
     values = loss.per_example(logits, trained.observed[0])

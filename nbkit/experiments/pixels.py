@@ -14,6 +14,7 @@ from nbkit.checks import VOID
 from nbkit.data import voc
 from nbkit.data.scenes import fingerprint
 from nbkit.data.segmented import Segmented
+from nbkit.experiments.scoring import by_criterion
 from nbkit.images import Images
 from nbkit.optim import repeatable
 
@@ -153,7 +154,7 @@ def fit(
     """
     return train.fit(
         model,
-        Images(torch.from_numpy(pictures).to(device)),
+        Images(torch.tensor(pictures).to(device)),
         None if labels is None else torch.from_numpy(labels)[None].to(device),
         loss,
         epochs=epochs,
@@ -184,7 +185,7 @@ def predict(model: fcn.FCN, pixels: np.ndarray, step: int = 1) -> tuple[np.ndarr
         1 - p_0, the probability of any positive.
     """
     model.eval()
-    images = Images(torch.from_numpy(pixels).to(next(model.parameters()).device))
+    images = Images(torch.tensor(pixels).to(next(model.parameters()).device))
     predicted, positive = [], []
     with repeatable():
         for start in range(0, len(pixels), EVALUATION_BATCH):
@@ -230,7 +231,24 @@ def weight_ratio(loss: str, balance: str, kept: float, masks: np.ndarray) -> flo
     return ratio
 
 
-def scores(confusion: np.ndarray) -> dict[str, float]:
+def confusions(
+    model: fcn.FCN, pixels: np.ndarray, true: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Return the confusion matrices of what a network says, (N, C, C), one an image.
+
+    Parameters
+    ----------
+    model : fcn.FCN
+    pixels : (N, H, W, 3) uint8 array
+    true : (N, H, W) integer array
+        255 for void.
+    num_classes : int
+    """
+    predicted, _ = predict(model, pixels)
+    return metrics.image_confusions(true, predicted, num_classes)
+
+
+def measures(confusion: np.ndarray) -> dict[str, float]:
     """Return the four measures of one confusion matrix."""
     return {name: float(value) for name, value in metrics.segmentation(confusion).items()}
 
@@ -250,7 +268,7 @@ def constant_answers(records: Sequence[Mapping]) -> dict[str, float]:
 
 def with_intervals(per_image: np.ndarray, seed: int) -> dict[str, float]:
     """Return the four measures with the 95 % interval of a bootstrap over the images."""
-    found = scores(per_image.sum(0))
+    found = measures(per_image.sum(0))
     for name in metrics.STATISTICS:
         low, high = metrics.bootstrap(per_image, name, rng=rng.generator(seed, "bootstrap", name))
         found |= {f"{name}_low": float(low), f"{name}_high": float(high)}
@@ -267,6 +285,36 @@ def series(history: train.History) -> dict[str, np.ndarray]:
     """Return what ``every`` scored, one entry an evaluation, by name; ``epoch`` counts from 1."""
     scored = [epoch for epoch in history.epochs if epoch is not None]
     return {name: np.stack([np.asarray(e[name]) for e in scored]) for name in scored[0]}
+
+
+def result(
+    history: train.History, per_image: np.ndarray, seed: int, selectors: Sequence[str] = ()
+) -> dict:
+    """Return the ``metrics`` and ``curves`` of a training as they are stored.
+
+    Parameters
+    ----------
+    history : train.History
+        With what ``every`` scored: ``confusion``, (C, C), and the selectors.
+    per_image : (N, C, C) int array
+        ``confusions`` of the validation images after the last epoch.
+    seed : int
+        Of the bootstrap.
+    selectors : sequence of str
+        What an epoch is selected by, next to the last one.
+    """
+    scored = series(history)
+    chosen = {name: scored[name] for name in selectors}
+    measured = metrics.segmentation(scored["confusion"])
+    found = by_criterion(scored["epoch"], measured, chosen, "mean_iu")
+    found["last"] |= with_intervals(per_image, seed)
+    curves = {
+        "loss": [float(loss[0]) for loss in history.losses],
+        **{name: np.round(values, 4) for name, values in chosen.items()},
+        "epoch": scored["epoch"],
+        "mean_iu": np.round(measured["mean_iu"], 4),
+    }
+    return {"metrics": found, "curves": curves}
 
 
 def curves(store: runs.Store, grid: Mapping[tuple, PixelRun], names: Sequence[str]) -> pd.DataFrame:

@@ -81,6 +81,7 @@ class TransferRun(PixelRun):
         sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
         checks.choice("source", self.source, sources)
         checks.fraction("rate", self.rate)
+        object.__setattr__(self, "loss", losses.canonical(self.loss))
         losses.check(self.loss, balance=self.balance)
         for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
             checks.count(name, getattr(self, name), least=least)
@@ -114,6 +115,10 @@ class TransferRun(PixelRun):
         """Runs of one pre-training are computed together, so that it is done once."""
         own = self.parameters.items()
         return tuple(value for name, value in own if name not in FINE_TUNING)
+
+    def checkpoints(self) -> tuple[str, str]:
+        """Return the names of its own checkpoint and of that of the pre-training that it shares."""
+        return self.key, f"{replace(self, **FINE_TUNING).key}-source"
 
 
 def divide(run: TransferRun) -> tuple[Segmented, Segmented]:
@@ -150,7 +155,10 @@ def draw_images(data: Segmented, seed: int, images: int, stream: str) -> Segment
     """
     train_images = np.flatnonzero(~data.validation)
     if images > len(train_images):
-        raise ValueError(f"{data.name} has {len(train_images)} training images, not {images}")
+        raise ValueError(
+            f"{stream.replace(' ', '_')} must be at most {len(train_images)}, which are all that "
+            f"{data.name} has, or 0 for them; got {images}"
+        )
     order = rng.generator(seed, stream).permutation(train_images)
     drawn = data.select(np.sort(order[: images or None]))
     return require_training_instances(drawn, f"{images} {stream}, seed {seed}") if images else drawn
@@ -212,11 +220,6 @@ def pretrain(run: TransferRun, device: str = "cpu", checkpoint: Path | None = No
     ratio = pixels.weight_ratio(run.loss, run.balance, kept, masks)
     fit(model, pictures=chosen.images, labels=masks, loss=loss, weight_ratio=ratio)
     return Source(model.state_dict(), noisy.transition, noisy.pixel_transition)
-
-
-def source_key(run: TransferRun) -> str:
-    """What names the checkpoint of a pre-training."""
-    return f"{replace(run, **FINE_TUNING).key}-source"
 
 
 def present(data: Segmented) -> np.ndarray:

@@ -17,7 +17,6 @@ from nbkit.checks import VOID
 from nbkit.data.segmented import Segmented
 from nbkit.experiments import joined, pixels
 from nbkit.experiments.pixels import Observed, PixelRun
-from nbkit.experiments.scoring import by_criterion
 
 STACK_LIMIT = 1
 INCOMPLETE = ("P+U", "P")  # instances are missing
@@ -80,6 +79,7 @@ class SegmentationRun(PixelRun):
                 f"hard says which instances are missing, and of {self.annotation} none is: use "
                 f"annotation {' or '.join(INCOMPLETE)}"
             )
+        object.__setattr__(self, "loss", losses.canonical(self.loss))
         losses.check(self.loss, balance=self.balance, per_image=True)
 
     @property
@@ -195,10 +195,22 @@ def annotate(run: SegmentationRun) -> Observed:
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A trained network with what it was given."""
+    """A trained network with what it was given.
+
+    Attributes
+    ----------
+    model : fcn.FCN
+    observed : Observed
+    validation : Segmented
+        The images that it is scored on.
+    history : train.History
+    weight_ratio : float or None
+        Of the class weights; None for a loss that takes none.
+    """
 
     model: fcn.FCN
     observed: Observed
+    validation: Segmented
     history: train.History
     weight_ratio: float | None
 
@@ -219,9 +231,11 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
     ).to(device)
     ratio = pixels.weight_ratio(run.loss, run.balance, run.labelled_share, observed.masks[used])
     own = torch.from_numpy(pixels.image_priors(observed.true[used])).to(device)
+    true = validation.masks(_labels(run, validation))
 
     def score() -> dict[str, torch.Tensor]:
-        return _scores(run, model, observed, validation)
+        found = pixels.confusions(model, validation.images, true, observed.classes)
+        return {"confusion": torch.from_numpy(found.sum(0)), **_selectors(model, observed)}
 
     history = pixels.fit(
         model,
@@ -236,25 +250,18 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
         on_epoch=pixels.every(run.epochs, score),
         checkpoint=checkpoint,
     )
-    return Segmenter(model, observed, history, ratio)
+    return Segmenter(model, observed, validation, history, ratio)
 
 
-def _scores(
-    run: SegmentationRun, model: fcn.FCN, observed: Observed, validation: Segmented
-) -> dict[str, torch.Tensor]:
-    """What the selection criteria need to know of an epoch; the proxy knows the true prior."""
-    true = validation.masks(_labels(run, validation))
-    predicted, _ = pixels.predict(model, validation.images)
+def _selectors(model: fcn.FCN, observed: Observed) -> dict[str, torch.Tensor]:
+    """What an epoch is selected by, on the held-out images; the proxy knows the true prior."""
     held, step = observed.held_out, pixels.PROXY_STEP
     guess, _ = pixels.predict(model, observed.data.images[held], step)
     clean, seen = (m[held][:, ::step, ::step] for m in (observed.true, observed.masks))
     oracle = metrics.image_confusions(clean, guess, observed.classes).sum(0)
     proxy = metrics.proxy_accuracy(guess.ravel(), seen.ravel(), pixels.prior(observed.true))
     return {
-        "confusion": torch.from_numpy(
-            metrics.image_confusions(true, predicted, observed.classes).sum(0)
-        ),
-        "oracle": torch.tensor(pixels.scores(oracle)["mean_iu"]),
+        "oracle": torch.tensor(pixels.measures(oracle)["mean_iu"]),
         "proxy_accuracy": torch.tensor(float(proxy)),
     }
 
@@ -304,29 +311,17 @@ def compute(stack: list[SegmentationRun], device: str) -> list[dict | Exception]
     """Train a run and score it under every selection criterion; see ``experiments.compute``."""
     (run,) = stack
     trained = fit(run, device, paths.checkpoint(run.key))
-    observed, history = trained.observed, trained.history
-    series = pixels.series(history)
-    selectors = {name: series[name] for name in ("proxy_accuracy", "oracle")}
-    measured = metrics.segmentation(series["confusion"])
-    scored = by_criterion(series["epoch"], measured, selectors, "mean_iu")
-    detected = metrics.detection(series["confusion"][-1])
-    validation = pixels.load(run)
-    validation = validation.select(validation.validation)
-    predicted, _ = pixels.predict(trained.model, validation.images)
+    observed, validation = trained.observed, trained.validation
     true = validation.masks(_labels(run, validation))
-    per_image = metrics.image_confusions(true, predicted, observed.classes)
-    scored["last"] |= pixels.with_intervals(per_image, run.seed) | recovery(run, trained)
-    scored["last"] |= {name: float(value) for name, value in detected.items()}
+    per_image = pixels.confusions(trained.model, validation.images, true, observed.classes)
+    confusion = per_image.sum(0)
+    result = pixels.result(trained.history, per_image, run.seed, ("proxy_accuracy", "oracle"))
+    detected = {name: float(value) for name, value in metrics.detection(confusion).items()}
+    result["metrics"]["last"] |= recovery(run, trained) | detected
     return [
         {
-            "metrics": scored,
-            "curves": {
-                "loss": [float(loss[0]) for loss in history.losses],
-                **{name: np.round(values, 4) for name, values in selectors.items()},
-                "epoch": series["epoch"],
-                "mean_iu": np.round(measured["mean_iu"], 4),
-            },
-            "confusion": series["confusion"][-1],
+            **result,
+            "confusion": confusion,
             "weight_ratio": trained.weight_ratio,
             "prior": pixels.prior(observed.true),
             "transition": noise.transition_matrix(

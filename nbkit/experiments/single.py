@@ -67,7 +67,7 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
     try:
         if isinstance(run, cifar.CifarRun):
             trained = cifar.fit(run, device)
-            test = Images(torch.from_numpy(trained.split.test_inputs).to(device))
+            test = Images(torch.tensor(trained.split.test_inputs).to(device))
             probability = cifar.probabilities(trained.model, test, run.precision)
         else:
             trained = classification.fit([run], device)
@@ -76,8 +76,6 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
         given = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
         raise TrainingError(f"{error} ({given})") from error
     (result,) = results(trained, probability)
-    if isinstance(result, Exception):
-        raise result
     return Fitted(result, probability[0])
 
 

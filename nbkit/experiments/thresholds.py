@@ -42,6 +42,7 @@ class ThresholdRun(runs.Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.fraction("kept", self.kept, low_open=True)
+        object.__setattr__(self, "loss", losses.canonical(self.loss))
         losses.check(self.loss, weight_ratio=self.weight_ratio)
         for name in ("prior", "assumed_prior"):
             checks.fraction(name, getattr(self, name), low_open=True, high_open=True)

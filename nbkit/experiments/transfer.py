@@ -22,9 +22,7 @@ from nbkit.experiments.pretraining import (
     divide,
     draw_images,
     pretrain,
-    source_key,
 )
-from nbkit.experiments.scoring import by_criterion
 
 STACK_LIMIT = 20  # fine-tunings of one pre-trained network
 # SingleCategory by section 3 of the draft: all other objects are taken for the target category.
@@ -211,11 +209,8 @@ def finetune(
     model = model.to(device)
     true = validation.masks()
 
-    def score() -> dict[str, torch.Tensor]:
-        predicted, _ = pixels.predict(model, validation.images)
-        return {
-            "confusion": torch.from_numpy(metrics.image_confusions(true, predicted, classes).sum(0))
-        }
+    def confusions() -> np.ndarray:
+        return pixels.confusions(model, validation.images, true, classes)
 
     history = pixels.fit(
         model,
@@ -225,26 +220,15 @@ def finetune(
         losses.create("cross_entropy"),
         epochs=run.epochs,
         device=device,
-        on_epoch=pixels.every(run.epochs, score),
+        on_epoch=pixels.every(
+            run.epochs, lambda: {"confusion": torch.from_numpy(confusions().sum(0))}
+        ),
         checkpoint=checkpoint,
     )
-    series = pixels.series(history)
-    confusion = series["confusion"]
-    measured = metrics.segmentation(confusion)
-    scored = by_criterion(series["epoch"], measured, {}, "mean_iu")
-    predicted, _ = pixels.predict(model, validation.images)
-    per_image = metrics.image_confusions(true, predicted, classes)
-    scored["last"] |= pixels.with_intervals(per_image, run.seed)
-    result = {
-        "metrics": scored,
-        "curves": {
-            "loss": [float(loss[0]) for loss in history.losses],
-            "epoch": series["epoch"],
-            "mean_iu": np.round(measured["mean_iu"], 4),
-        },
-        "class_iu": np.nan_to_num(metrics.class_iu(confusion[-1]), nan=-1),
-        "images": {"target": len(chosen.images), "validation": len(validation.images)},
-    }
+    per_image = confusions()
+    result = pixels.result(history, per_image, run.seed)
+    result["class_iu"] = np.nan_to_num(metrics.class_iu(per_image.sum(0)), nan=-1)
+    result["images"] = {"target": len(chosen.images), "validation": len(validation.images)}
     return model, result
 
 
@@ -255,7 +239,7 @@ def compute(
 
     Without ``resume`` nothing is kept for a run that is interrupted, nor read from an earlier one.
     """
-    pretraining = paths.checkpoint(source_key(stack[0])) if resume else None
+    pretraining = paths.checkpoint(stack[0].checkpoints()[1]) if resume else None
     source = pretrain(stack[0], device, pretraining)
     results = []
     for run in stack:

@@ -116,7 +116,10 @@ def parse(spec: str) -> tuple[str, dict]:
     try:
         node, hyper = ast.parse(spec.strip(), mode="eval").body, {}
         if isinstance(node, ast.Call) and not node.args:
-            hyper = {str(key.arg): ast.literal_eval(key.value) for key in node.keywords}
+            names = [key.arg for key in node.keywords]
+            hyper = {key.arg: ast.literal_eval(key.value) for key in node.keywords}
+            if None in names or len(hyper) < len(names):
+                raise ValueError("an argument without a name, or one given twice")
             node = node.func
         name = node.id
     except (AttributeError, SyntaxError, TypeError, ValueError) as error:
@@ -127,6 +130,19 @@ def parse(spec: str) -> tuple[str, dict]:
     if "num_classes" in hyper:
         raise ValueError(f"{spec}: the number of classes is that of the data; leave it out")
     return checks.choice("loss", name, LOSSES), hyper
+
+
+def canonical(spec: str) -> str:
+    """Return the one form of a text that means the same loss; ValueError as in ``parse``.
+
+    Examples
+    --------
+    >>> canonical(" nnpu( variant='clamp', gamma=.5)")
+    "nnpu(gamma=0.5, variant='clamp')"
+    """
+    name, hyper = parse(spec)
+    given = ", ".join(f"{key}={value!r}" for key, value in sorted(hyper.items()))
+    return f"{name}({given})" if given else name
 
 
 def build(

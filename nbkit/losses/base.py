@@ -199,7 +199,7 @@ class FadeIn(Loss):
 
 
 class SquaredError(Loss):
-    """Mean squared error of a network that reconstructs its inputs; it needs no labels."""
+    """Mean squared error of a network that reconstructs its inputs; no labels, only ``stacked``."""
 
     def stacked(self, logits: Tensor, target: Tensor, weight_ratio: Tensor | None = None) -> Tensor:
         """Return the error of each of S networks, (S,), of the same shape ``logits`` and target."""
@@ -239,6 +239,9 @@ def check_batch(logits: Tensor, target: Tensor) -> None:
     The range of the labels is checked on the CPU alone: reading it back would stall a GPU, where
     ``train.fit`` has checked the whole data set beforehand.
     """
+    for name, value in (("logits", logits), ("target", target)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{name} must be a tensor, got {type(value).__name__}")
     if logits.ndim < 2 or not logits.is_floating_point():
         raise ValueError(
             f"logits must be floats of shape (B, C, ...), got {logits.dtype} {tuple(logits.shape)}"

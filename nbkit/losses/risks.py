@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nbkit import checks
 from nbkit.checks import SETTINGS, VOID
-from nbkit.losses.base import Loss, masked_mean, wide
+from nbkit.losses.base import Loss, masked_mean, picked, wide
 
 SURROGATES = {"sigmoid": lambda f: torch.sigmoid(-f), "logistic": lambda f: F.softplus(-f)}
 
@@ -280,6 +280,7 @@ class DistPU(MixupRisk):
         score = torch.sigmoid(f)
         labels = 2 * self.prior * (1 - masked_mean(score, labelled)).abs()
         aligned = labels + (self.prior - masked_mean(score, population)).abs()
+        aligned = torch.where(population.any(), aligned, 0)  # of void alone
         return aligned + self.warm * self.entropy * masked_mean(_binary_entropy(f), population)
 
     def penalty(self, f: Tensor, f_mix: Tensor, partner: Tensor, share: Tensor) -> Tensor:
@@ -298,4 +299,4 @@ def _category_loss(logits: Tensor, target: Tensor) -> Tensor:
     labelled = (target > 0) & (target != VOID)
     category = torch.where(labelled, target - 1, 0).long()
     log_p = wide(logits)[:, 1:].log_softmax(1)
-    return masked_mean(-log_p.gather(1, category.unsqueeze(1)).squeeze(1), labelled)
+    return masked_mean(-picked(log_p, category), labelled)

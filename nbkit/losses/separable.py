@@ -241,6 +241,8 @@ class NoiseLayer(Loss):
         return self.rows.softmax(1)
 
     def formula(self, log_p: Tensor, y: Tensor) -> Tensor:
+        if log_p.shape[1] != len(self.rows):
+            raise ValueError(f"logits have {log_p.shape[1]} classes, the noise {len(self.rows)}")
         with torch.autocast(log_p.device.type, enabled=False):  # it would take the product in bf16
             noisy = torch.einsum("bc...,cd->bd...", log_p.exp(), self.transition.to(log_p.dtype))
         return -picked(noisy, y).clamp(min=1e-12).log() + self.trace * self.transition.diag().mean()

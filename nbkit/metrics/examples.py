@@ -1,6 +1,7 @@
 """Scores: from one confusion matrix, from ranks, and those that need no negative at all.
 
-Every function takes leading axes: (..., C, C) matrices and (..., N) vectors, one a network.
+They take leading axes, (..., C, C) matrices and (..., N) vectors, one a network; calibration is of
+one network alone.
 """
 
 import numpy as np
@@ -284,8 +285,10 @@ def labelled_share(probability: np.ndarray, observed: np.ndarray) -> np.ndarray:
 
 def _samples(observed: np.ndarray, setting: str) -> tuple[np.ndarray, np.ndarray]:
     checks.choice("setting", setting, SETTINGS)
-    if observed.dtype.kind not in "iu" or (observed < 0).any():
-        raise ValueError(f"observed must be integer labels from 0, got {observed.dtype}")
+    if observed.dtype.kind not in "iu":
+        raise ValueError(f"observed must be integer labels, got {observed.dtype}")
+    if (observed < 0).any():
+        raise ValueError(f"observed labels must be 0 or more, got {observed.min()}")
     labelled = (observed > 0) & (observed != VOID)
     population = observed != VOID if setting == "one_sample" else observed == 0
     if not labelled.any(-1).all() or not population.any(-1).all():
@@ -323,7 +326,7 @@ def _boolean(name: str, values: np.ndarray) -> np.ndarray:
 def _scores(values: np.ndarray) -> np.ndarray:
     scores = np.asarray(values, dtype=float)
     if not scores.size or not np.isfinite(scores).all():
-        raise ValueError("scores must be finite numbers, at least one")
+        raise ValueError("scores and probabilities must be finite numbers, at least one")
     return scores
 
 

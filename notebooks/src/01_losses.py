@@ -319,7 +319,7 @@ worst = gap.groupby("loss", sort=False).max().round(3).rename("largest differenc
 worst.to_frame()
 
 # %% tags=["check"]
-checks.published(preset != "laptop" or worst.max() < 0.035)
+tables.as_published(preset != "laptop" or worst.max() < 0.035)
 
 # %% [markdown]
 # **See:** every point, a loss at a setting, lies near the diagonal; the table above has the largest

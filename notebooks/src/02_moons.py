@@ -103,7 +103,7 @@ sweep_table
 # %% tags=["check"]
 if preset == "laptop":
     half = summary["balanced_accuracy", "mean"].xs(0.5, level="missing").round(2)
-    checks.published((half["CrossEntropy"], half["Exponential"]) == (0.66, 0.91))
+    tables.as_published((half["CrossEntropy"], half["Exponential"]) == (0.66, 0.91))
 
 # %% [markdown]
 # ## 2.3 Beside the author's numbers
@@ -155,7 +155,7 @@ variant_table
 
 # %% tags=["check"]
 gap = (variant_table.loc["U weighs 1.5 times as much"] - variant_table.loc["author"]).abs()
-checks.published(preset != "laptop" or gap.max() < 0.02)
+tables.as_published(preset != "laptop" or gap.max() < 0.02)
 
 # %% [markdown]
 # ## 2.4 The cliff was in the formula

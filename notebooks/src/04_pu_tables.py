@@ -51,7 +51,7 @@ if checks.flag("compute", compute):
     sweep.compute(cifar.grid(photographs).values(), engine=engine, device=device, store=store)
 
 # %% tags=["nbval-check-output"]
-progress = store.progress(cifar.PARTS, photographs)
+progress = tables.progress(store, cifar.PARTS, photographs)
 print("{missing} of {runs} runs are missing".format(**progress.loc["all"]), f"({command})")
 progress
 
@@ -707,7 +707,8 @@ compared = pd.concat(compared, names=["twin"]).droplevel(1)
 tables.save(compared.round(4), "precision_cifar")
 criterion = "accuracy as run (bf16) minus that of its twin, last epoch"
 pairs = pd.concat([twins, fast])
-print(tables.caption(pairs, criterion, f"{command} --only precision"))
+both = f"{command} --only table; {command} --only precision"
+print(tables.caption(pairs, criterion, both))
 compared.round(4).astype(object).fillna("–")
 
 # %%

@@ -281,9 +281,9 @@ right.round(2)
 # %% tags=["check"]
 half = right.loc[0.5]
 if dataset == "scenes":
-    checks.published(half["pixels flipped, after the vote"] > half["pixels flipped"] + 0.3)
+    tables.as_published(half["pixels flipped, after the vote"] > half["pixels flipped"] + 0.3)
 gain = right["instances flipped, after the vote"] - right["instances flipped"]
-checks.published(dataset != "scenes" or gain.max() < 0.02)
+tables.as_published(dataset != "scenes" or gain.max() < 0.02)
 
 # %% [markdown]
 # **See:** under pixel flips the vote stays close to the truth for long, and fails where the right

@@ -66,7 +66,7 @@ if checks.flag("compute", compute):  # without ImageNet's weights its row stays 
     sweep.compute(wanted, engine=engine, device=device, store=store)
 
 # %% tags=["nbval-check-output"]
-progress = store.progress(transfer.PARTS, preset)
+progress = tables.progress(store, transfer.PARTS, preset)
 print("{missing} of {runs} runs are missing".format(**progress.loc["all"]), f"({command})")
 progress
 

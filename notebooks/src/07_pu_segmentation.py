@@ -62,7 +62,7 @@ if checks.flag("compute", compute):
     sweep.compute(wanted, engine=engine, device=device, store=store)
 
 # %% tags=["nbval-check-output"]
-progress = store.progress(segmentation.PARTS, preset)
+progress = tables.progress(store, segmentation.PARTS, preset)
 print("{missing} of {runs} runs are missing".format(**progress.loc["all"]), f"({command})")
 progress
 
