@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nbkit import checks, images
 from nbkit.data import imagenet
-from nbkit.models import dropout_streams, dropped, he_normal
+from nbkit.models import dropout_streams, dropped, he_normal, only
 from nbkit.rng import torch_generator
 
 # the layers that can be transferred, in order, and the names of their parameters
@@ -167,7 +167,7 @@ class FCN(nn.Module):
                 f"images of {high} x {wide} cannot be divided by the stride {self.stride}: use "
                 f"{near[0]} x {near[1]}, or another stride"
             )
-        x = F.pad(self.features(x[0].contiguous(memory_format=LAYOUT)), self.margin)
+        x = F.pad(self.features(only(x).contiguous(memory_format=LAYOUT)), self.margin)
         for layer in (self.fc6, self.fc7):
             x = dropped(layer(x).relu_(), self.dropout * self.training, self.generators)
         x = self.score(x)

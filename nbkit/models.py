@@ -184,7 +184,7 @@ class VGG8(nn.Module):
         -------
         (1, B, classes) tensor
         """
-        x = x[0].contiguous(memory_format=torch.channels_last)
+        x = only(x).contiguous(memory_format=torch.channels_last)
         for block in range(3):
             first, second = self.convolutions[2 * block : 2 * block + 2]
             x = F.leaky_relu_(first(x), 0.2)
@@ -276,6 +276,19 @@ def dropout_streams(
     ]
 
 
+def only(x: Tensor) -> Tensor:
+    """Return the batch of the one network, (1, B, ...) -> (B, ...); ValueError for a stack."""
+    if len(x) != 1:
+        raise ValueError(f"this network is no stack: expected (1, B, ...), got {tuple(x.shape)}")
+    return x[0]
+
+
+def _stream(generators: Sequence[torch.Generator]) -> torch.Generator:
+    if not generators:
+        raise ValueError("begin_epoch starts the dropout of a network: call it before training")
+    return generators[0]
+
+
 def dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator]) -> Tensor:
     """Drop a share of the values of (B, C, ...), and scale the others up to keep the mean.
 
@@ -285,7 +298,7 @@ def dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator]) -> Te
         return x
     x = x.movedim(1, -1)  # as it lies in memory
     words = torch.empty(-(-x.numel() // 4), dtype=torch.int64, device=x.device)
-    bits = words.random_(-(2**63), None, generator=generators[0]).view(torch.int16)
+    bits = words.random_(-(2**63), None, generator=_stream(generators)).view(torch.int16)
     cut = min(max(1, round(rate * 2**16)), 2**16 - 1)
     last = cut - 1 - 2**15  # the last value that is dropped
     # 0 or 1 by clamping: comparisons and booleans take several times as long
@@ -297,7 +310,7 @@ def usually_dropped(x: Tensor, rate: float, generators: Sequence[torch.Generator
     """Do as ``dropped`` by the operations of ``F.dropout``, which takes no generator."""
     if rate == 0:
         return x
-    kept = torch.empty_like(x).bernoulli_(1 - rate, generator=generators[0])
+    kept = torch.empty_like(x).bernoulli_(1 - rate, generator=_stream(generators))
     return x * kept.div_(1 - rate)
 
 

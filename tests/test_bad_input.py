@@ -165,6 +165,14 @@ BAD = {
         lambda: losses.create("noise_layer", num_classes=3)(logits(2, 4), labels(0, 1)),
         "logits have 4 classes, the noise 3",
     ),
+    "a stack for one network": (
+        lambda: models.VGG8(3, [0]).eval()(torch.zeros(2, 1, 3, 32, 32)),
+        r"no stack: expected \(1, B, ...\), got \(2, 1, 3, 32, 32\)",
+    ),
+    "training without an epoch": (
+        lambda: models.VGG8(3, [0])(torch.zeros(1, 1, 3, 32, 32)),
+        "begin_epoch starts the dropout",
+    ),
     "integer logits": (
         lambda: losses.create("gce")(logits(2, 3).long(), labels(0, 1)),
         r"logits must be floats .*got torch.int64 \(2, 3\)",

@@ -361,7 +361,9 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     data = torch.zeros(4, 2), torch.tensor([[0, 1, 0, 1]])
     for change in ({"learning_rate": 0.2}, {"batch_size": 4}, {"schedule": "one_cycle"}):
         ((name, value),) = change.items()
-        with pytest.raises(train.TrainingError, match=f"{name} = .* and would go on with {value!r}"):
+        with pytest.raises(
+            train.TrainingError, match=f"{name} = .* and would go on with {value!r}"
+        ):
             train.fit(models.MLP((2, 2), [0]), *data, losses.create("gce"), **given | change)
     with pytest.raises(train.TrainingError, match="loss = 'GCE'"):
         train.fit(models.MLP((2, 2), [0]), *data, losses.create("cross_entropy"), **given)
