@@ -1,5 +1,7 @@
 """The threshold calculus, measured: train on PU labels of Gaussians whose posterior is known."""
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -60,6 +62,7 @@ class ThresholdRun(runs.Run):
 STACK_LIMIT = 64
 DISTANCE = 2.0
 BATCH_SIZE = 4000  # Dist-PU compares means of a batch, and noise in them moves its threshold
+KEPT = (0.5, 0.8)
 # what uPU and nnPU are told of a prior of 1/2; above it the correction of nnPU wakes up
 TOLD = (0.35, 0.4, 0.5)
 
@@ -84,48 +87,38 @@ def grid(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
 
     Those of ``limits``, where the calculus is not meant to hold, stand at the end.
     """
-    size = presets.sizes(preset, "thresholds")
-    shared = {"examples": size["examples"], "epochs": size["epochs"]}
-    found = {}
-    for seed in range(size["seeds"]):
-        for names, by_kept in RATIOS.items():
-            for name in names:
-                for kept, ratios in by_kept.items():
-                    for ratio in ratios:
-                        ratio = round(ratio, 4)
-                        found[name, kept, ratio, seed] = ThresholdRun(
-                            loss=name, kept=kept, weight_ratio=ratio, seed=seed, **shared
-                        )
-        for name in ("upu", "nnpu"):
-            for kept in (0.5, 0.8):
-                for prior in TOLD:
-                    found[name, kept, prior, seed] = ThresholdRun(
-                        loss=name, kept=kept, assumed_prior=prior, seed=seed, **shared
-                    )
-        for name, spec in (("vpu", LIGHT_VPU), ("dist_pu", "dist_pu")):
-            for kept in (0.5, 0.8):
-                for prior in (0.3, 0.5, 0.7):
-                    found[name, kept, prior, seed] = ThresholdRun(
-                        loss=spec, kept=kept, prior=prior, assumed_prior=prior, seed=seed, **shared
-                    )
-    return found | limits(preset)
+    kinds = {}
+    for names, by_kept in RATIOS.items():
+        for name, (kept, ratios) in itertools.product(names, by_kept.items()):
+            for ratio in (round(ratio, 4) for ratio in ratios):
+                kinds[name, kept, ratio] = {"loss": name, "weight_ratio": ratio}
+    for name, kept, prior in itertools.product(("upu", "nnpu"), KEPT, TOLD):
+        kinds[name, kept, prior] = {"loss": name, "assumed_prior": prior}
+    specs = {"vpu": LIGHT_VPU, "dist_pu": "dist_pu"}
+    for name, kept, prior in itertools.product(specs, KEPT, (0.3, 0.5, 0.7)):
+        kinds[name, kept, prior] = {"loss": specs[name], "prior": prior, "assumed_prior": prior}
+    return _runs(preset, kinds) | limits(preset)
 
 
 def limits(preset: str) -> dict[tuple[str, float, float, int], ThresholdRun]:
     """Return runs of settings that leave what the calculus assumes, by the names of ``grid``."""
-    size = presets.sizes(preset, "thresholds")
     kinds = {
-        ("backward", 0.5): {"loss": "backward", "weight_ratio": 0.5},
-        ("nnpu", 0.65): {"loss": "nnpu", "assumed_prior": 0.65},
-        ("vpu(mixup_weight=0.03)", 0.5): {"loss": "vpu"},
-        ("vpu(mixup_weight=0.3)", 0.5): {"loss": "vpu(mixup_weight=0.3)"},
+        ("backward", 0.5, 0.5): {"loss": "backward", "weight_ratio": 0.5},
+        ("nnpu", 0.5, 0.65): {"loss": "nnpu", "assumed_prior": 0.65},
+        ("vpu(mixup_weight=0.03)", 0.5, 0.5): {"loss": "vpu"},
+        ("vpu(mixup_weight=0.3)", 0.5, 0.5): {"loss": "vpu(mixup_weight=0.3)"},
     }
+    return _runs(preset, kinds)
+
+
+def _runs(preset: str, kinds: Mapping[tuple[str, float, float], dict]) -> dict[tuple, ThresholdRun]:
+    size = presets.sizes(preset, "thresholds")
     return {
-        (name, 0.5, value, seed): ThresholdRun(
-            kept=0.5, examples=size["examples"], epochs=size["epochs"], seed=seed, **kind
+        (name, kept, value, seed): ThresholdRun(
+            kept=kept, examples=size["examples"], epochs=size["epochs"], seed=seed, **kind
         )
         for seed in range(size["seeds"])
-        for (name, value), kind in kinds.items()
+        for (name, kept, value), kind in kinds.items()
     }
 
 
