@@ -38,29 +38,29 @@ def load(path: Path, tensors: list[Tensor], **training) -> dict | None:
     Raises
     ------
     TrainingError
-        If it cannot be read, or belongs to another training: each name must have the value that
-        ``save`` was given.
+        If it cannot be read, or one of the names had another value when it was saved.
     """
     try:
-        if not path.exists():
-            return None
         state = torch.load(path, map_location="cpu", weights_only=True)  # its history stays there
-        others = [name for name, value in training.items() if state.get(name) != value]
+        others = [name for name, now in training.items() if state.get(name, now) != now]
         history = {name: state["history"][name] for name in ("epochs", "losses", "diverged")}
         if not others:
             with torch.no_grad():
                 for tensor, saved in zip(tensors, state["tensors"], strict=True):
                     tensor.copy_(saved)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # whatever a file of another kind makes of the reading
         raise TrainingError(
             f"{path} cannot be read ({_reason(error)}); delete it and start again"
         ) from error
-    for name in others:
+    if others:
+        name = others[0]
         raise TrainingError(
-            f"{path} began with {name} = {state.get(name)!r} and would go on with "
-            f"{training[name]!r}; go on as it began, or delete it and start again"
+            f"{path} began with {name} = {state[name]!r} and would go on with {training[name]!r}; "
+            "go on as it began, or delete it and start again"
         )
     return history
 

@@ -14,9 +14,6 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
-    except BrokenPipeError:  # whoever reads has seen enough, as ``head`` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (ValueError, RuntimeError, OSError) as error:
         print(f"nbkit {args.command}: {error}", file=sys.stderr)
         return 1

@@ -69,7 +69,7 @@ def _device() -> Line:
     except ImportError:
         return False, "device", "unknown without torch"
     from nbkit.precision import has_bf16
-    from nbkit.sweep import cores
+    from nbkit.provenance import cores
 
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)

@@ -8,7 +8,6 @@ first five layers have the shapes and names of torchvision's AlexNet, so that it
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -258,24 +257,18 @@ def transfer(
     return chosen
 
 
-def imagenet_state(path: Path | None = None) -> dict[str, Tensor]:
+def imagenet_state() -> dict[str, Tensor]:
     """Return the weights of torchvision's AlexNet under the names of an FCN.
 
     They fit the trunk ``alexnet``, fc6 and fc7 only with ``dense=4096``; otherwise transfer the
     first five layers. conv1 is rewritten for the normalisation of ``images``, which is another one.
 
-    Parameters
-    ----------
-    path : path, optional
-        Of the file; in the data cache by default.
-
     Raises
     ------
     DataError
-        If the file is missing or another one.
+        If their file is missing from the data cache, or another one.
     """
-    path = imagenet.weights(path)
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(imagenet.weights(), map_location="cpu", weights_only=True)
     dense = state["classifier.1.weight"].shape[0]
     shapes = {"fc6": (1, (dense, -1, 6, 6)), "fc7": (4, (dense, -1, 1, 1))}
     for name, (place, shape) in shapes.items():

@@ -4,6 +4,9 @@ A batch is gathered, shifted and flipped by one index over pixels, then normalis
 processes, no copy an image, the same code on the CPU and a GPU.
 """
 
+import warnings
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +17,13 @@ from nbkit.rng import torch_generator
 MEAN = (125.3, 123.0, 113.9)  # of the CIFAR-10 training images, by channel, on the scale 0..255
 STD = (63.0, 62.1, 66.7)
 IMAGENET = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # mean and std of torchvision
+
+
+def shared(array: np.ndarray) -> Tensor:
+    """Return an array as a tensor on the same memory, which is only to be read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 class Images:

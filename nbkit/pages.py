@@ -15,7 +15,8 @@ from nbconvert import HTMLExporter
 
 from nbkit import notebooks, paths
 from nbkit.notebooks import NotebookError
-from nbkit.sweep import cores, pool_of
+from nbkit.provenance import cores
+from nbkit.sweep import pool_of
 
 MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n]|\n(?!\n))+?)\$", re.S)
 REMOTE = re.compile(r"<script[^>]*\bsrc=\"https?:[^>]*>\s*</script>")

@@ -1,7 +1,8 @@
-"""What produced a result: versions, the chip, the commit."""
+"""What produces a result: versions, the chip and its cores, the commit."""
 
 import contextlib
 import functools
+import os
 import platform
 import re
 import subprocess
@@ -21,6 +22,13 @@ def provenance(device: str = "cpu") -> dict:
     versions = {name: metadata.version(name) for name in ("torch", "numpy", "scikit-learn")}
     own = {"python": platform.python_version(), "chip": _chip(device), "commit": _commit()}
     return versions | own
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # a scheduler may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _chip(device: str) -> str:

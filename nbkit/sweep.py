@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 
 from nbkit import checks, experiments, paths
 from nbkit.progress import Progress, failures
-from nbkit.provenance import provenance
+from nbkit.provenance import cores, provenance
 from nbkit.runs import Run, Store, check_writable
 
 ENGINES = ("inline", "processes")
@@ -118,14 +119,16 @@ def compute(
         missing = [run for run in missing if run not in report.failed]
         progress = Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
         stacks = list(batches(missing))
-        for stack, outcomes in _engine(engine, stacks, device, workers):
+        needed = Counter(name for run in missing for name in run.checkpoints())  # some by several
+        for stack, outcomes in _engine(engine, stacks, device, workers, needed):
             for run, outcome in zip(stack, outcomes, strict=True):
                 if isinstance(outcome, dict):
                     try:
                         store.save(run, outcome)
                         report.computed += 1
-                        _discard(run.checkpoints())
-                    except ValueError:  # a number that is not finite fails its run alone
+                        needed.subtract(run.checkpoints())
+                        _discard(name for name in run.checkpoints() if not needed[name])
+                    except ValueError:  # what cannot be stored fails its run alone
                         outcome = traceback.format_exc()
                 if isinstance(outcome, str):
                     report.failed[run] = store.save_error(run, outcome)
@@ -179,13 +182,6 @@ def pick_device(device: str) -> str:
     return "cuda" if found and device != "cpu" else "cpu"
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # a scheduler may allow fewer than there are
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def batches(runs: list[Run]) -> Iterator[list[Run]]:
     """Yield the stacks to train: runs of one kind, at most the experiment's limit at a time."""
     groups: dict[tuple, list[Run]] = {}
@@ -229,14 +225,15 @@ def train_stack(stack: list[Run], device: str) -> list[Outcome]:
 Done = Iterator[tuple[list[Run], list[Outcome]]]
 
 
-def _engine(engine: str, stacks: list[list[Run]], device: str, workers: int | None) -> Done:
+def _engine(
+    engine: str, stacks: list[list[Run]], device: str, workers: int | None, needed: Counter
+) -> Done:
     if engine == "inline":
         return ((stack, train_stack(stack, device)) for stack in stacks)
     if engine == "processes":
-        default = 1 if device == "cuda" else cores()
-        count = workers or default
+        count = workers or (1 if device == "cuda" else cores())
         return _processes(_spread(stacks, count), device, count)
-    return _dask(engine, stacks, device)
+    return _dask(engine, stacks, device, needed)
 
 
 def _spread(stacks: list[list[Run]], workers: int) -> list[list[Run]]:
@@ -301,7 +298,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
+def _dask(address: str, stacks: list[list[Run]], device: str, needed: Counter) -> Done:
     try:
         from dask.distributed import Client, as_completed
     except ImportError as error:
@@ -331,13 +328,10 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
                     "on: finished runs are kept"
                 )
             if future.status == "finished":
-                outcomes = future.result()
-                yield stack, outcomes
-                pairs = zip(stack, outcomes, strict=True)
-                stored = [run for run, outcome in pairs if isinstance(outcome, dict)]
-                names = [name for run in stored for name in run.checkpoints()]
+                yield stack, future.result()  # what is stored is then needed no more
+                done = {name for run in stack for name in run.checkpoints() if not needed[name]}
                 with contextlib.suppress(OSError, RuntimeError):  # the next future tells of it
-                    client.run(_discard, names, on_error="ignore")
+                    client.run(_discard, sorted(done), on_error="ignore")
             else:
                 text = f"{future.status} on the cluster: {future.exception()!r}"
                 yield stack, [text] * len(stack)
@@ -346,5 +340,5 @@ def _dask(address: str, stacks: list[list[Run]], device: str) -> Done:
 
 def _discard(checkpoints: Iterable[str]) -> None:
     """Delete what this machine has of the networks of finished runs."""
-    for name in checkpoints:
-        paths.discard(paths.checkpoint(name))
+    for path in map(paths.checkpoint, checkpoints):
+        paths.discard(path)

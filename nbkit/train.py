@@ -103,7 +103,8 @@ def fit(
     checkpoint : path, optional
         Written after the first epoch and then every ``checkpoints.EVERY`` seconds (under another
         name first, then renamed), and continued from if it is there: an interrupted training ends
-        in the same weights.
+        in the same weights. One of other seeds or sizes, precision, kind of loss, batch size or
+        learning rate is refused.
 
     Returns
     -------
@@ -122,7 +123,8 @@ def fit(
     size = _check_data(model, inputs, targets, loss)
     check_priors(loss, priors, targets)
     steps = math.ceil(size / batch_size)
-    total = checks.count("epochs", epochs) * steps
+    epochs = checks.count("epochs", epochs)
+    total = epochs * steps
     rate_at = learning_rate_at(schedule, learning_rate, total)
     tune_allocator()
     device = inputs.device
@@ -137,9 +139,10 @@ def fit(
         "seeds": list(model.seeds),
         "precision": precision,
         "loss": type(loss.bare).__name__,
+        "batch_size": batch_size,
+        "learning_rate": float(learning_rate),
+        "schedule": schedule if schedule == "constant" else f"{schedule}, {epochs} epochs",
     }
-    training |= {"batch_size": batch_size, "learning_rate": learning_rate, "schedule": schedule}
-    training |= {"epochs": epochs} if schedule != "constant" else {}  # what the rate depends on
     if checkpoint is not None:
         checkpoint = Path(checkpoint)
         vars(history).update(checkpoints.load(checkpoint, state, **training) or {})
@@ -193,8 +196,6 @@ def _check_data(
     networks = len(model.seeds)
     if isinstance(inputs, Images):
         size = _check_images(networks, inputs, targets, loss)
-        if targets is None:
-            return size
     else:
         _check_targets(networks, targets, (2,), (torch.int64,))
         size = targets.shape[1]
@@ -207,6 +208,8 @@ def _check_data(
             raise ValueError("inputs hold values that are not finite")
     if not size:
         raise ValueError("there is no example to train on")
+    if targets is None:
+        return size
     known, classes = torch.where(targets == VOID, 0, targets), model.classes
     if known.min() < 0 or known.max() >= classes:
         raise ValueError(f"targets must be in 0..{classes - 1} or {VOID} (void)")

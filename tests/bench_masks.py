@@ -24,7 +24,7 @@ from nbkit import annotations, data, fcn, losses, train
 from nbkit.data import layout
 from nbkit.data.voc import PASCAL_CLASSES
 from nbkit.experiments import transfer
-from nbkit.images import MEAN, STD, Images
+from nbkit.images import MEAN, STD, Images, shared
 
 IMAGES, SIDE, BATCH, REPETITIONS = 96, 128, 8, 5
 SHIFT = SIDE // 10
@@ -111,7 +111,7 @@ def theirs(folder: Path) -> float:
 def ours(seed: int) -> float:
     """Seconds of one epoch in the study's own training loop."""
     scenes = data.scenes(IMAGES, size=SIDE)
-    inputs = Images(torch.from_numpy(scenes.images))
+    inputs = Images(shared(scenes.images))
     targets = torch.from_numpy(scenes.masks())[None]
     model, loss = fcn.FCN(21, [seed], trunk="half"), losses.create("cross_entropy")
     start = time.perf_counter()
@@ -141,7 +141,7 @@ def training() -> Iterator[Line]:
 def pipeline() -> Iterator[Line]:
     """Augmented images and masks a second, one thread each, no network."""
     scenes = data.scenes(IMAGES, size=SIDE)
-    images, masks = Images(torch.from_numpy(scenes.images)), torch.from_numpy(scenes.masks())
+    images, masks = Images(shared(scenes.images)), torch.from_numpy(scenes.masks())
     with tempfile.TemporaryDirectory() as folder:
         loader = DataLoader(written(Path(folder)), batch_size=BATCH, shuffle=True)
 

@@ -192,6 +192,15 @@ def test_names_that_differ_from_the_manifest_are_refused(full):
         load("cifar100")
 
 
+def test_a_manifest_of_before_names_were_in_it_is_renewed(full):
+    load("cifar100")
+    path = full / "cifar100" / "manifest.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({name: whole[name] for name in ("train", "test")}))
+    load("cifar100")
+    assert json.loads(path.read_text()) == whole
+
+
 def test_data_that_are_replaced_are_read_again(full):
     before = vehicles(), cifar(200)
     assert (fingerprint("vehicles"), fingerprint("cifar")) == tuple(s.fingerprint for s in before)

@@ -289,14 +289,6 @@ def test_the_package_is_the_command_too():
     assert said.stdout.decode().strip() == metadata.version("nbkit")
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
-    command = [sys.executable, "-u", "-m", "nbkit", "data", "where"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 0
-
-
 # ---- doctor
 
 

@@ -228,6 +228,12 @@ def test_paint_refuses_units_that_lie_nowhere(images, ids, message):
         noise.paint(np.array([3, 4]), instances, np.array(images), np.array(ids))
 
 
+def test_paint_takes_indices_of_any_integer_type():
+    instances = np.arange(300, dtype=np.int64).reshape(300, 1, 1) * 0 + 1
+    labels, ids = np.full(300, 3), np.ones(300, dtype=np.uint8)
+    assert (noise.paint(labels, instances, np.arange(300, dtype=np.int16), ids) == 3).all()
+
+
 def test_paint_of_254_instances(rng):
     labels = rng.integers(0, 21, 254)
     ids = rng.permutation(np.arange(1, 255)).reshape(2, 127)

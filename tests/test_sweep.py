@@ -19,7 +19,7 @@ import sweep_kills
 import torch
 from sweep_fake import FakeRun
 
-from nbkit import losses, progress, runs, sweep, train
+from nbkit import losses, paths, progress, runs, sweep, train
 from nbkit.experiments import moons
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.moons import MoonsRun
@@ -355,6 +355,23 @@ def test_a_worker_of_a_cluster_discards_the_checkpoints_of_what_is_stored(store,
         while left.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     assert kept.exists()
+    assert not left.exists()
+
+
+def test_a_checkpoint_that_others_need_stays(store, tmp_path, monkeypatch):
+    """As that of a pre-training which several fine-tunings share."""
+    monkeypatch.setenv("NBKIT_RUNS", str(tmp_path))
+    monkeypatch.setattr(FakeRun, "checkpoints", lambda run: (run.key, "shared"))
+    left = paths.checkpoint("shared")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a training")
+    bad = FakeRun(folder=str(tmp_path), act="raise", group=1)
+    wanted = [FakeRun(), bad, FakeRun(seed=1, group=2)]
+    with pytest.raises(sweep.SweepError, match="1 of 3"):
+        compute(wanted, store)
+    assert left.exists()
+    (tmp_path / "cured").touch()
+    compute(wanted, store)
     assert not left.exists()
 
 

@@ -102,8 +102,7 @@ def _broken(folder: Path, error: Exception) -> DataError:
 def _manifest(path: Path) -> dict:
     try:
         manifest = json.loads(path.read_text())
-        whole = isinstance(manifest["classes"], list)
-        whole &= all(isinstance(manifest[split]["content"], str) for split in SPLITS)
+        whole = all(isinstance(manifest[split]["content"], str) for split in SPLITS)
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{path.name} is no manifest ({error!r})") from error
     if not whole:
@@ -161,14 +160,13 @@ def _describe(part: Part, num_classes: int) -> dict:
 
 
 def _compare(path: Path, found: dict) -> None:
-    if not path.exists():
-        with contextlib.suppress(OSError), paths.writing(path) as partial:  # read-only is no flaw
-            partial.write_text(json.dumps(found) + "\n")
-        return
-    before = _manifest(path)
-    if before["classes"] != found["classes"]:
-        raise ValueError("the names in classes.txt are not those of manifest.json")
+    before = _manifest(path) if path.exists() else found
     for split in SPLITS:
         for name, value in found[split].items():
             if before[split].get(name) != value:
                 raise ValueError(f"the {name} of its {split} images are not those of manifest.json")
+    if before.get("classes", found["classes"]) != found["classes"]:
+        raise ValueError("the names in classes.txt are not those of manifest.json")
+    if before is found or "classes" not in before:  # seen first now, or before they were in it
+        with contextlib.suppress(OSError), paths.writing(path) as partial:  # read-only is no flaw
+            partial.write_text(json.dumps(found) + "\n")

@@ -16,20 +16,15 @@ ALEXNET = Archive(
 )
 
 
-def weights(path: Path | None = None) -> Path:
-    """Return where the weights lie, verified; nothing is downloaded.
-
-    Parameters
-    ----------
-    path : path, optional
-        Of the file; in ``paths.cache()`` by default.
+def weights() -> Path:
+    """Return where the weights lie in ``paths.cache()``, verified; nothing is downloaded.
 
     Raises
     ------
     DataError
         If there is no file, or another one.
     """
-    path = paths.cache() / ALEXNET.file if path is None else Path(path)
+    path = paths.cache() / ALEXNET.file
     source = (
         f"`nbkit data fetch imagenet`, or download {ALEXNET.mirrors[0]} and put it at {path} "
         f"(SHA-256 {ALEXNET.sha256})"

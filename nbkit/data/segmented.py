@@ -269,7 +269,7 @@ def paint(
     Raises
     ------
     ValueError
-        If an id has no label.
+        If an id has no label, or a label no unit: none of its image, or one that another has.
     """
     labels, instances = np.asarray(labels), np.asarray(instances)
     one = images is None
@@ -317,10 +317,10 @@ def _check_units(images: np.ndarray, ids: np.ndarray, number: int) -> None:
     if not ids.size:
         return
     if images.dtype.kind not in "iu" or images.min() < 0 or images.max() >= number:
-        raise ValueError(f"images must hold indices 0..{number - 1}, got {images.tolist()[:5]}...")
+        raise ValueError(f"images must hold indices 0..{number - 1}, got {np.unique(images)[:5]}")
     if ids.dtype.kind not in "iu" or ids.min() < 1 or ids.max() >= VOID:
-        raise ValueError(f"ids must hold 1..{VOID - 1}, got {np.unique(ids)[[0, -1]].tolist()}")
-    names = images * (VOID + 1) + ids
+        raise ValueError(f"ids must hold 1..{VOID - 1}, got {np.unique(ids)[:5]}")
+    names = images.astype(np.int64) * (VOID + 1) + ids
     if len(np.unique(names)) < names.size:
         raise ValueError("two units have the same id in the same image")
 

@@ -18,7 +18,7 @@ from nbkit.data.split import Split
 from nbkit.experiments import classification, joined, scoring
 from nbkit.experiments.classification import DRAFT_ROWS, ESTIMATED, ClassificationRun, Row
 from nbkit.experiments.scoring import FAR, Annotated, Trained, results, scores
-from nbkit.images import Images
+from nbkit.images import Images, shared
 from nbkit.precision import PRECISIONS, autocast, precision_on
 
 STACK_LIMIT = 1
@@ -272,11 +272,11 @@ def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> T
     copies = COPIES if run.annotation == "two-sample" else 1
     used = np.flatnonzero(~held & (observed != VOID))  # void costs its time and teaches nothing
     used = np.repeat(used, np.where(observed[used] > 0, copies, 1))
-    pixels = torch.tensor(split.train_inputs).to(device)
+    pixels = shared(split.train_inputs).to(device)
     inputs, selection = (
         Images(pixels, torch.from_numpy(chosen[part]).to(device)) for part in (used, held)
     )
-    test = Images(torch.tensor(split.test_inputs).to(device))
+    test = Images(shared(split.test_inputs).to(device))
     classes = len(split.classes)
     usual = run.precision == "reference"
     model = models.VGG8(classes, [run.seed], dropout=run.dropout, usual_dropout=usual).to(device)
@@ -329,7 +329,7 @@ def compute(stack: list[CifarRun], device: str) -> list[dict | Exception]:
     split = trained.split
 
     def said(inputs: np.ndarray) -> np.ndarray:
-        images = Images(torch.tensor(inputs).to(device))
+        images = Images(shared(inputs).to(device))
         return probabilities(trained.model, images, run.precision)[0]
 
     final = said(split.test_inputs)

@@ -15,7 +15,7 @@ from nbkit.data import voc
 from nbkit.data.scenes import fingerprint
 from nbkit.data.segmented import Segmented
 from nbkit.experiments.scoring import by_criterion
-from nbkit.images import Images
+from nbkit.images import Images, shared
 from nbkit.optim import repeatable
 
 EVALUATION_BATCH = 50
@@ -154,7 +154,7 @@ def fit(
     """
     return train.fit(
         model,
-        Images(torch.tensor(pictures).to(device)),
+        Images(shared(pictures).to(device)),
         None if labels is None else torch.from_numpy(labels)[None].to(device),
         loss,
         epochs=epochs,
@@ -185,7 +185,7 @@ def predict(model: fcn.FCN, pixels: np.ndarray, step: int = 1) -> tuple[np.ndarr
         1 - p_0, the probability of any positive.
     """
     model.eval()
-    images = Images(torch.tensor(pixels).to(next(model.parameters()).device))
+    images = Images(shared(pixels).to(next(model.parameters()).device))
     predicted, positive = [], []
     with repeatable():
         for start in range(0, len(pixels), EVALUATION_BATCH):

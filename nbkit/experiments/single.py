@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from nbkit import checks, data
 from nbkit.checkpoints import TrainingError
@@ -12,7 +11,7 @@ from nbkit.data.split import Split
 from nbkit.experiments import cifar, classification
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.scoring import results
-from nbkit.images import Images
+from nbkit.images import Images, shared
 from nbkit.optim import repeatable
 
 DATASETS = (*classification.DATASETS, "cifar")
@@ -67,7 +66,7 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
     try:
         if isinstance(run, cifar.CifarRun):
             trained = cifar.fit(run, device)
-            test = Images(torch.tensor(trained.split.test_inputs).to(device))
+            test = Images(shared(trained.split.test_inputs).to(device))
             probability = cifar.probabilities(trained.model, test, run.precision)
         else:
             trained = classification.fit([run], device)

@@ -256,6 +256,4 @@ def compute(
             if matrix is not None and max(matrix.shape) <= 32:  # not of a class an instance
                 result[name] = np.round(matrix, 4)
         results.append(result)
-    if pretraining:
-        paths.discard(pretraining)
     return results

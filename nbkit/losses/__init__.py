@@ -133,7 +133,7 @@ def parse(spec: str) -> tuple[str, dict]:
 
 
 def canonical(spec: str) -> str:
-    """Return the one form of a text that means the same loss; ValueError as in ``parse``.
+    """Return a text in one spelling: order, spaces, quotes; ValueError as in ``parse``.
 
     Examples
     --------
