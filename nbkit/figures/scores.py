@@ -93,7 +93,7 @@ def _lines(
             thin = {"linewidth": 0.9, "alpha": 0.8, "color": COLORS.get(name, f"C{i}")}
             axis.plot(runs.index, runs, label=[name, *[None] * (runs.shape[1] - 1)], **thin)
             continue
-        stats = part.groupby(x)[y].agg(["mean", "std", "count"])
+        stats = part.groupby(x)[y].agg(["mean", "std", "count"]).dropna(subset="mean")
         (line,) = axis.plot(stats.index, stats["mean"], label=name, **look(name))
         if len(stats) > MANY:
             line.set_marker("")

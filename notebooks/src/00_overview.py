@@ -110,9 +110,10 @@ tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_reca
 # %% [markdown]
 # **See:** the order of the digits does not return. With balanced weights the exponential loss finds
 # the most positives and is not told apart from cross-entropy in accuracy (with all images and more
-# epochs it is above it in every seed: notebook 04, 4.3); class weights and bootstrapping
-# lead the rows with missing labels. A loss that wins on one data set and loses on another may owe
-# both to its threshold, which notebook 04 looks into.
+# epochs it is above it in every seed, and with little dropout level with class weights: notebook
+# 04, 4.3 and 4.11); class weights and bootstrapping lead the rows with missing labels. A loss that
+# wins on one data set and loses on another may owe both to its threshold, which notebook 04 looks
+# into.
 #
 # ## 0.5 Do wrong labels make bad features?
 #
