@@ -235,6 +235,24 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
             for epochs in (48, 12)
         ],
     ),
+    (
+        "notebooks/src/04_pu_tables.py",
+        "Weighted and BootstrapHard are {} above Exponential, CrossEntropy is {} and DropoutReg {} "
+        "below it",
+        [
+            ("differences_cifar_paper", row, "difference", -2)
+            for row in ("Weighted", "CrossEntropy", "DropoutReg")
+        ],
+    ),
+    (
+        "notebooks/src/08_claims.py",
+        "above cross-entropy by {}, which narrowly misses the mark of this long list, and below "
+        "class weights by {}",
+        [
+            ("differences_cifar_paper", row, "difference", -3)
+            for row in ("CrossEntropy", "Weighted")
+        ],
+    ),
     *(
         (where, words, [("dropout_cifar_paper", f"{row}, 0.1", score, 3) for row, score in cells])
         for where, words, cells in (
@@ -247,6 +265,11 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
                     for score in ("accuracy", "f1")
                     for row in ("Exponential", "Weighted")
                 ],
+            ),
+            (
+                "notebooks/src/04_pu_tables.py",
+                "with as little it reaches {} (4.11",
+                [("Exponential", "accuracy")],
             ),
             (
                 "README.md",
@@ -274,6 +297,8 @@ def test_a_number_in_prose_stands_in_its_table(where, words, cells):
     for name, row, column, digits in cells:
         table = pd.read_csv(ROOT / "figures" / f"{name}.csv", index_col=0, dtype=str)
         number = float(re.match(r"[+-]?[\d.]+", table.loc[row, column])[0])
+        if digits in (-2, -3):  # words say which way
+            number, digits = abs(number), -digits
         shown = f"{number:.0%}".replace("%", " %") if digits == "%" else f"{number:.{digits}f}"
         found.append(shown.replace("0.", ".", 1))
     text = " ".join(re.sub(r"^# ", "", (ROOT / where).read_text(), flags=re.M).split())

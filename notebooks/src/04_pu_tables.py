@@ -280,7 +280,7 @@ whole_size
 
 # %% [markdown]
 # **See:** at full size every row is told apart: Weighted and BootstrapHard are .06 above
-# Exponential, CrossEntropy is .08 and DropoutReg .10 below it. (After two seeds, when this was
+# Exponential, CrossEntropy is .08 and DropoutReg .11 below it. (After two seeds, when this was
 # looked at first, only DropoutReg was. Three are few for Student's t, and among the seventy tests
 # of notebook 08 the lead over CrossEntropy misses the mark.)
 
