@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"nbkit {args.command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        way = "finished runs are kept, the same command continues"
+        way = "what is finished is kept, the same command continues"
         way = "--fresh starts over" if getattr(args, "fresh", False) else way
         print(f"\nstopped; {way}", file=sys.stderr)
         return 130

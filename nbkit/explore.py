@@ -18,12 +18,6 @@ from nbkit.experiments.single import pictures
 PAGE = 16  # images at once
 
 
-def live(interactive: bool) -> bool:
-    """Return whether to show widgets: the notebook's parameter, unless NBKIT_INTERACTIVE says 0."""
-    allowed = os.environ.get("NBKIT_INTERACTIVE", "1") != "0"
-    return checks.flag("interactive", interactive) and allowed
-
-
 def panel(
     draw: Callable[..., Figure], *, interactive: bool, controls: dict[str, tuple | list]
 ) -> None:
@@ -34,7 +28,7 @@ def panel(
     draw : callable
         Takes the controls by name and returns a figure.
     interactive : bool
-        Whether to add the sliders.
+        Whether to add the sliders, unless the variable NBKIT_INTERACTIVE is 0.
     controls : dict
         Name -> ``(low, high, step, start)`` for a slider, or a list of choices, the first of which
         is shown at the start.
@@ -46,7 +40,7 @@ def panel(
     """
     start = {name: _start(name, control) for name, control in controls.items()}
     display(draw(**start))
-    if live(interactive):
+    if checks.flag("interactive", interactive) and os.environ.get("NBKIT_INTERACTIVE") != "0":
         display(_sliders(draw, controls))
     else:
         print("Its controls appear in JupyterLab: make lab, then Run > Run All Cells.")

@@ -199,11 +199,11 @@ def upsampled(x: Tensor, stride: int) -> Tensor:
 def transfer(
     model: FCN,
     state: dict[str, Tensor],
-    layers: int | Sequence[str] | None = None,
+    layers: int = len(TRUNK_LAYERS),
     *,
     freeze: bool = False,
-) -> list[str]:
-    """Copy trunk layers by name; the score layer, and every layer not named, stays as it is.
+) -> None:
+    """Copy the first layers of a trunk; every other layer, and the score layer, stays as it is.
 
     Parameters
     ----------
@@ -211,32 +211,23 @@ def transfer(
         Changed in place.
     state : dict of tensors
         ``state_dict()`` of another FCN, of whatever classes and head, or ``imagenet_state()``.
-    layers : int or names, optional
-        How many of ``TRUNK_LAYERS`` from the first on, or which; all by default.
+    layers : int
+        How many of ``TRUNK_LAYERS``, from the first on.
     freeze : bool
         Whether the copied layers are left as they are in training. Random layers are frozen by a
         transfer of the model's own state.
 
-    Returns
-    -------
-    list of str
-        The names of the copied layers.
-
     Raises
     ------
     ValueError
-        For an unknown layer, or a state that lacks one or has it in another shape; the model is
-        then unchanged.
+        For another number of layers, or a state that lacks one or has it in another shape; the
+        model is then unchanged.
     """
-    names = list(TRUNK_LAYERS)
-    if isinstance(layers, int) and not isinstance(layers, bool) and 0 <= layers <= len(names):
-        layers = names[:layers]
-    elif layers is not None and (isinstance(layers, (int, str)) or not set(layers) <= set(names)):
-        wanted = f"a number 0..{len(names)} or some of {', '.join(names)}"
-        raise ValueError(f"layers must be {wanted}; got {layers!r}")
-    chosen = names if layers is None else list(layers)
+    if checks.count("layers", layers, least=0) > len(TRUNK_LAYERS):
+        raise ValueError(f"layers must be at most {len(TRUNK_LAYERS)}, got {layers}")
     own = dict(model.named_parameters())
-    keys = [f"{TRUNK_LAYERS[name]}.{kind}" for name in chosen for kind in ("weight", "bias")]
+    places = [*TRUNK_LAYERS.values()][:layers]
+    keys = [f"{place}.{kind}" for place in places for kind in ("weight", "bias")]
     missing = [key for key in keys if key not in state]
     if missing:
         raise ValueError(
@@ -254,7 +245,6 @@ def transfer(
         for key in keys:
             own[key].copy_(state[key])
             own[key].requires_grad_(own[key].requires_grad and not freeze)
-    return chosen
 
 
 def imagenet_state() -> dict[str, Tensor]:

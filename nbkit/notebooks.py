@@ -5,7 +5,6 @@ notebook that readers open, with empty exercises, and its twin in ``notebooks/so
 """
 
 import ast
-import contextlib
 import logging
 import math
 import os
@@ -14,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import jupytext
@@ -36,14 +34,6 @@ MARKERS = re.compile(r"^ *# (BEGIN|END) SOLUTION\n", re.M)
 
 class NotebookError(RuntimeError):
     """A notebook cannot be run, or failed; the message is one line."""
-
-
-@dataclass(frozen=True)
-class Executed:
-    """An executed notebook: where its copy lies, and the seconds it took."""
-
-    path: Path
-    seconds: float
 
 
 def study_notebooks() -> list[Path]:
@@ -121,7 +111,7 @@ def execute(
     *,
     cell_seconds: int = 3600,
     environment: Mapping[str, str | None] | None = None,
-) -> Executed:
+) -> float:
     """Execute a notebook headlessly and keep the executed copy, whether it succeeds or not.
 
     Parameters
@@ -135,6 +125,11 @@ def execute(
     environment : mapping, optional
         Variables for the kernel; None for one that is not to be set.
 
+    Returns
+    -------
+    float
+        The seconds it took.
+
     Raises
     ------
     NotebookError
@@ -145,18 +140,17 @@ def execute(
     _check_output(output)
     start = time.monotonic()
     settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    variables = {**os.environ, **settings, **paths.environment(), **(environment or {})}
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        with (
-            _environment({**settings, **paths.environment(), **(environment or {})}),
-            tempfile.TemporaryDirectory(prefix="nbkit-") as folder,
-        ):
+        with tempfile.TemporaryDirectory(prefix="nbkit-") as folder:
             papermill.execute_notebook(
                 str(path),
                 str(output),
                 parameters=checked,
                 kernel_name=KERNEL["name"],
                 language=KERNEL["language"],
-                kernel_manager_class=_kernel_manager(folder),
+                kernel_manager_class=_kernel_manager(folder, variables),
                 progress_bar=False,
                 execution_timeout=cell_seconds,
                 start_timeout=120,
@@ -174,14 +168,16 @@ def execute(
     except (NoSuchKernel, RuntimeError) as error:
         raise NotebookError(f"{path.name}: no kernel could be started: {_line(error)}") from error
     _tidy(output)
-    return Executed(output, time.monotonic() - start)
+    return time.monotonic() - start
 
 
-def _kernel_manager(folder: str) -> type[AsyncKernelManager]:
+def _kernel_manager(folder: str, variables: Mapping[str, str | None]) -> type[AsyncKernelManager]:
     """Return a manager that talks to its kernel through files in a folder, not open TCP ports.
 
-    Kernels that start side by side in one folder would take each other's sockets.
+    Kernels that start side by side in one folder would take each other's sockets. A variable of the
+    environment that is None is not set.
     """
+    known = {name: value for name, value in variables.items() if value is not None}
 
     class LocalKernelManager(AsyncKernelManager):
         transport = "tcp" if sys.platform == "win32" else "ipc"
@@ -189,6 +185,9 @@ def _kernel_manager(folder: str) -> type[AsyncKernelManager]:
         def __init__(self, **options: object):
             super().__init__(**options)
             self.connection_file = str(Path(folder, "kernel.json"))
+
+        async def start_kernel(self, **options: object) -> None:
+            await super().start_kernel(**options | {"env": known})
 
     return LocalKernelManager
 
@@ -241,13 +240,14 @@ def refresh() -> Iterator[str]:
             nbformat.write(notebook, draft)
             figures = {"NBKIT_FIGURES": str(paths.ROOT / "figures")}
             exports = own | (figures if target.parent == FOLDER else {})
-            done = execute(draft, draft.with_suffix(".out.ipynb"), environment=exports)
-            executed = nbformat.read(done.path, as_version=4)
+            copy = draft.with_suffix(".out.ipynb")
+            seconds = execute(draft, copy, environment=exports)
+            executed = nbformat.read(copy, as_version=4)
             for cell in executed.cells:
                 cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
             executed.metadata = notebook.metadata
             nbformat.write(executed, target)
-            yield f"{target.relative_to(paths.ROOT)}: {done.seconds:.0f} s"
+            yield f"{target.relative_to(paths.ROOT)}: {seconds:.0f} s"
     readme = paths.ROOT / "README.md"
     filled = tables.fill(readme.read_text(encoding="utf-8"))
     with paths.writing(readme) as partial:
@@ -304,22 +304,3 @@ def _last_started(output: Path) -> int:
 
 def _line(reason: object) -> str:
     return " ".join(str(reason).split())
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    _set(variables)
-    try:
-        yield
-    finally:
-        _set(before)
-
-
-def _set(variables: Mapping[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value

@@ -108,15 +108,10 @@ def _done(jobs: list[tuple], workers: int) -> Iterator[tuple[Path, float] | str]
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield _alone(job)
-
-
-def _alone(job: tuple) -> tuple[Path, float] | str:
-    with pool_of(1) as pool:
-        try:
-            return pool.submit(_page, *job).result()
-        except BrokenProcessPool:
-            return f"{job[0].name}: its process died, most likely killed for lack of memory"
+                if len(jobs) > 1:
+                    yield from _done([job], 1)
+                else:
+                    yield f"{job[0].name}: its process died, most likely killed for lack of memory"
 
 
 def _page(
@@ -126,8 +121,8 @@ def _page(
     try:
         known = notebooks.parameters(path)
         given = {name: value for name, value in wanted.items() if name in known}
-        done = notebooks.execute(path, copy, given, environment=environment)
-        return export(done.path), done.seconds
+        seconds = notebooks.execute(path, copy, given, environment=environment)
+        return export(copy), seconds
     except NotebookError as error:
         return str(error)
     except Exception as error:  # one bad page is no reason to lose the others

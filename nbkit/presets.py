@@ -59,7 +59,7 @@ def check_study(preset: str) -> None:
 
 
 def _read() -> dict[str, dict[str, dict]]:
-    """Return the sections by preset; what stands outside of a section is none."""
+    """Return the sections by preset; what stands outside of a section is left out."""
     try:
         whole = tomllib.loads(FILE.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nbkit import checks, experiments, paths
 from nbkit.progress import Progress, failures
@@ -47,15 +47,12 @@ class Report:
     ----------
     total, found, computed : int
         Runs asked for, found in the store, and trained now.
-    failed : dict
-        Run -> path of the file with its parameters and traceback.
     seconds : float
     """
 
     total: int
     found: int
     computed: int = 0
-    failed: dict = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -109,14 +106,15 @@ def compute(
     wanted = list(dict.fromkeys(runs))
     missing = store.missing(wanted)
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
+    failed = {}
     if missing:
         check_writable(store.root, "NBKIT_RESULTS")
         if engine in ENGINES:  # on a cluster each worker has its own device, folders and data
             device = pick_device(device)
             check_writable(paths.runs(), "NBKIT_RUNS")
             for run, text in without_data(missing).items():
-                report.failed[run] = store.save_error(run, text)
-        missing = [run for run in missing if run not in report.failed]
+                failed[run] = store.save_error(run, text)
+        missing = [run for run in missing if run not in failed]
         progress = Progress(len(missing), show or (lambda line: print(line, file=sys.stderr)))
         stacks = list(batches(missing))
         needed = Counter(name for run in missing for name in run.checkpoints())  # some by several
@@ -131,11 +129,11 @@ def compute(
                     except ValueError:  # what cannot be stored fails its run alone
                         outcome = traceback.format_exc()
                 if isinstance(outcome, str):
-                    report.failed[run] = store.save_error(run, outcome)
-            progress.advance(len(stack), len(report.failed))
+                    failed[run] = store.save_error(run, outcome)
+            progress.advance(len(stack), len(failed))
     report.seconds = time.monotonic() - start
-    if report.failed:
-        raise SweepError(failures(report.total, report.failed))
+    if failed:
+        raise SweepError(failures(report.total, failed))
     return report
 
 

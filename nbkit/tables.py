@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nbkit import checks, paths
+from nbkit import paths
 from nbkit.runs import Store
 
 UNFINISHED = "*No run of this table is finished yet.*"
@@ -52,17 +52,16 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
     return table
 
 
-def printed(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+def printed(table: pd.DataFrame) -> pd.DataFrame:
     """Return a summary as text, ``mean ± std`` in one column a metric, and n.
 
     A single run has no ``± std``, and where there is none stands a dash.
     """
-    checks.count("digits", digits, least=0)
     metrics = [name for name in table.columns.get_level_values(0).unique() if name != "n"]
     text = pd.DataFrame(index=table.index)
     for name in metrics:
         mean, std = table[name, "mean"], table[name, "std"]
-        text[name] = [number(m, s, digits) for m, s in zip(mean, std, strict=True)]
+        text[name] = [number(m, s) for m, s in zip(mean, std, strict=True)]
     text["n"] = table["n"].to_numpy().ravel()
     return text
 

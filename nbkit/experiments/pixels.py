@@ -281,12 +281,6 @@ def every(epochs: int, score: Callable[[], dict]) -> Callable[[int], dict | None
     return lambda epoch: None if (epochs - epoch) % step else {"epoch": epoch, **score()}
 
 
-def series(history: train.History) -> dict[str, np.ndarray]:
-    """Return what ``every`` scored, one entry an evaluation, by name; ``epoch`` counts from 1."""
-    scored = [epoch for epoch in history.epochs if epoch is not None]
-    return {name: np.stack([np.asarray(e[name]) for e in scored]) for name in scored[0]}
-
-
 def result(
     history: train.History, per_image: np.ndarray, seed: int, selectors: Sequence[str] = ()
 ) -> dict:
@@ -303,7 +297,8 @@ def result(
     selectors : sequence of str
         What an epoch is selected by, next to the last one.
     """
-    scored = series(history)
+    evaluated = [epoch for epoch in history.epochs if epoch is not None]
+    scored = {name: np.stack([np.asarray(e[name]) for e in evaluated]) for name in evaluated[0]}
     chosen = {name: scored[name] for name in selectors}
     measured = metrics.segmentation(scored["confusion"])
     found = by_criterion(scored["epoch"], measured, chosen, "mean_iu")

@@ -229,8 +229,8 @@ def weight_ratio(spec: str, balance: str, *, kept: float, balanced: float) -> fl
     Raises
     ------
     ValueError
-        For an unknown balance, and as in ``parse``; for "bayes", unless the loss is a PU risk, as
-        in ``bayes_ratio`` too.
+        For an unknown balance, and as in ``parse``; for "bayes" also as in ``bayes_ratio``, unless
+        the loss is a PU risk.
     """
     checks.choice("balance", balance, BALANCES)
     name, hyper = parse(spec)
