@@ -158,10 +158,14 @@ def test_the_reliability_of_a_row_pools_its_runs(store):
     np.testing.assert_allclose(lines["confidence"], bins[0, 1:, 1])
 
 
-def test_the_sweep_of_dropout_holds_the_rates_of_the_table():
-    grid, table = cifar.dropout("small"), cifar.table("small")
-    for row in cifar.DROPOUT_ROWS:
-        assert grid[row, cifar.DROPOUT, 0] == table[row, 0]
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_the_sweep_of_dropout_holds_the_table_and_differs_from_it_in_dropout_alone(preset):
+    grid, table = cifar.dropout(preset), cifar.table(preset)
+    for (row, rate, seed), run in grid.items():
+        assert run == replace(table[row, seed], dropout=rate)
+    for rate in (cifar.LESS_DROPOUT, cifar.DROPOUT):
+        drawn = {(row, seed) for row, each, seed in grid if each == rate}
+        assert drawn == {key for key in table if key[0] != "DropoutReg"}
     assert grid["CrossEntropy", cifar.MORE_DROPOUT, 0] == table["DropoutReg", 0]
 
 

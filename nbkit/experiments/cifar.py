@@ -22,11 +22,11 @@ from nbkit.images import Images, shared
 from nbkit.precision import PRECISIONS, autocast, precision_on
 
 STACK_LIMIT = 1
-DROPOUT, MORE_DROPOUT = 0.5, 0.7  # the author's network, and the row DropoutReg
+LESS_DROPOUT, DROPOUT, MORE_DROPOUT = 0.1, 0.5, 0.7  # his balanced round, usual, DropoutReg's
 ESTIMATOR = "-estimator"  # of the share of labels: ends the name of its checkpoint
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
-DROPOUT_ROWS = ("CrossEntropy", "Exponential", "Weighted")
+DROPOUT_ROWS = DRAFT_ROWS[:-1]
 LENGTH_ROWS = ("Exponential", "Weighted", "CrossEntropy", "Complete")
 PRECISION_ROWS = ("P+N", "Complete", "Exponential")
 EVALUATION_BATCH = 500
@@ -164,23 +164,28 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
         kinds[row] = two_sample | {"loss": loss}
         kinds[f"{row}, fade-in"] = kinds[row] | {"fade_in": True}
     kinds["nnPU, low rate"] = kinds["nnPU"] | {"learning_rate": size["learning_rate"] / 100}
-    shared = {"dataset": "vehicles"} | {name: size[name] for name in ("epochs", "learning_rate")}
-    shared["batch_size"] = 128  # about twelve labelled positives a batch
+    common = {"dataset": "vehicles"} | {name: size[name] for name in ("epochs", "learning_rate")}
+    common["batch_size"] = 128  # about twelve labelled positives a batch
     return {
-        (row, seed): CifarRun(seed=seed, **shared | kind)
+        (row, seed): CifarRun(seed=seed, **common | kind)
         for seed in range(size["binary_seeds"])
         for row, kind in kinds.items()
     }
 
 
 def dropout(preset: str) -> dict[tuple[str, float, int], CifarRun]:
-    """Return the sweep of dropout by (row, dropout, seed); CrossEntropy's has DropoutReg's rate."""
+    """Return the sweep of dropout by (row, dropout, seed): Table 2's seeds at less and at usual.
+
+    CrossEntropy's has DropoutReg's rate.
+    """
     size = presets.sizes(preset, "cifar")
+    seeds = dict.fromkeys(size["dropout"], size["dropout_seeds"])
+    seeds |= dict.fromkeys((LESS_DROPOUT, DROPOUT), size["seeds"])
     return {
         (row, rate, seed): replace(_run(preset, row, seed), dropout=rate)
         for row in DROPOUT_ROWS
-        for seed in range(size["dropout_seeds"])
-        for rate in size["dropout"]
+        for rate in seeds
+        for seed in range(seeds[rate])
     }
 
 
@@ -220,15 +225,8 @@ def _run(preset: str, row: str, seed: int, kept: float = 0.5) -> CifarRun:
     chosen = rows(kept, size["epochs"])[row]
     if kept == 1:
         chosen = replace(chosen, annotation="Complete")
-    return CifarRun(
-        kept=kept,
-        images=size["images"],
-        epochs=size["epochs"],
-        batch_size=size["batch_size"],
-        learning_rate=size["learning_rate"],
-        seed=seed,
-        **vars(chosen),
-    )
+    common = {name: size[name] for name in ("images", "epochs", "batch_size", "learning_rate")}
+    return CifarRun(kept=kept, seed=seed, **common, **vars(chosen))
 
 
 def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:

@@ -42,9 +42,9 @@ sweep.check(engine, device)
 # (51 seeds each, score after the last epoch, true test labels, CPU; `nbkit sweep moons`). *Balanced
 # accuracy* is the mean over both classes of the share of its points that are found, their *recall*:
 # .5 is what a constant answer gets. *Class weights* count the mistakes of one class more than those
-# of the other. As in the author's code, Exponential and CrossEntropy have no class weights here,
-# BootstrapHard and *Balanced CE* have those that balance labelled and unlabelled examples, and
-# Weighted these with half the weight on the unlabelled.
+# of the other. As in the author's code, CrossEntropy and Exponential (the draft's loss) have no
+# class weights here; BootstrapHard (half its own decision) and *Balanced CE* have those that
+# balance labelled and unlabelled examples; Weighted has half of that weight on the unlabelled.
 
 # %%
 grid = moons.grid(preset)
@@ -61,10 +61,10 @@ figures.lines(frame, x="missing", y="balanced_accuracy", by="row", labels=labels
 #
 # ## 0.3 Why: a threshold that is known beforehand
 #
-# What a loss would make of endless data is known before any training, and so is its *threshold*:
-# the *posterior*, the probability that such an example is positive, from which on it is called so.
-# With half of the labels, and without class weights (`forward` is cross-entropy that is told how
-# many labels are missing):
+# What a loss makes of endless data is known before any training, and so is its *threshold*: the
+# *posterior* (the probability that an example is positive) above which it calls an example
+# positive. With half of the labels, and without class weights (`forward` is cross-entropy that is
+# told how many labels are missing):
 
 # %% tags=["nbval-check-output"]
 for name in ("cross_entropy", "exponential", "bootstrap_hard", "forward"):
@@ -108,20 +108,20 @@ print(tables.caption(photographs, "CIFAR, last epoch", command))
 tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_recall"]))
 
 # %% [markdown]
-# **See:** the order of the digits does not return. With balanced weights the exponential loss finds
-# the most positives and is not told apart from cross-entropy in accuracy (with all images and more
-# epochs it is above it in every seed, and with little dropout level with class weights: notebook
-# 04, 4.3 and 4.11); class weights and bootstrapping lead the rows with missing labels. A loss that
-# wins on one data set and loses on another may owe both to its threshold, which notebook 04 looks
-# into.
+# **See:** the order seen on digits does not come back. With balanced weights the exponential loss
+# finds the most positives and is not told apart from cross-entropy in accuracy (with all images and
+# more epochs it is above it in every seed, and with little dropout level with class weights, and
+# ahead in F1: notebook 04, 4.3 and 4.11); class weights and bootstrapping lead the rows with
+# missing labels. A loss that wins on one data set and loses on another may owe both to its
+# threshold, which notebook 04 looks into.
 #
 # ## 0.5 Do wrong labels make bad features?
 #
 # A network is pre-trained with wrong labels on one set of classes, its layers are copied, and it
 # learns other classes from clean labels. What it gains over a start from scratch is what its
 # features are worth: the draft's Table 1, on made scenes and on photographs (MSRC). The score is
-# *mean IU*: the pixels that are a class and are called it, over those that are it or are called it,
-# averaged over the classes.
+# *mean IU*: the pixels that are a class and are called it, divided by those that are it or are
+# called it, averaged over the classes.
 
 # %% tags=["nbval-check-output"]
 gained = {}
@@ -140,12 +140,12 @@ pd.DataFrame(gained)
 # %% [markdown]
 # (Mean IU minus that of FromScratch, with its 95 % interval over pairs of fold and seed.)
 #
-# **See:** on scenes objects without names (PixelObjectness) and with random names keep part of what
-# clean categories give, and of one category with all others missing (OneCategory) no gain was
-# found. On MSRC none was found of clean categories either, so that these runs say little of what
-# wrong labels take away; labels of whole images are lower there. An interval that holds 0 tells
-# nothing apart, and all of them speak for these folds of classes. Notebook 06 asks at which rate,
-# in which layers, for how many images, and what folds count for.
+# **See:** on scenes, labels without names (PixelObjectness) or with random ones keep a part of what
+# clean categories give; for one category with all others missing (OneCategory) no gain was found.
+# On MSRC none was found even for clean categories, so these runs say little of what wrong labels
+# take away; ImageLabels is lower there. An interval that holds 0 tells nothing apart, and all of
+# them speak for these folds (groups of classes) alone. Notebook 06 asks at which rate, in which
+# layers, for how many images, and what folds count for.
 #
 # ## 0.6 Pixel by pixel
 #
@@ -183,6 +183,6 @@ tables.printed(tables.summary(shown, ["row"], ["mean_iu", "pixel_accuracy"]))
 
 # %% [markdown]
 # > **Take away.** Missing labels are not noise that averages out: they move the decision, by an
-# > amount that can be computed for endless data, and undone in part: class weights win back about
-# > two thirds of what is lost on CIFAR and on pets. Features are another matter: there it counts
-# > what kind of error was made, and how sure the few runs of a table can be.
+# > amount that can be computed for endless data. A part of the harm can be undone: class weights
+# > win back about two thirds of what is lost on CIFAR and on pets. For features the kind of error
+# > matters, and the few runs of a table leave much unsure.

@@ -42,12 +42,12 @@ for section in ("segmentation", "transfer"):
 #
 # Six sets of runs on which losses learn from missing labels, and two on which features are
 # transferred. (CIFAR is there twice: with half of the images for 12 epochs, and at full size, with
-# all of them for 30, the draft's rows alone.) All scores are those of the last epoch, on examples
-# with true labels that chose nothing between rows. (How large the scenes are, how many seeds they
+# all of them for 30, the draft's rows alone.) All scores are those of the last epoch, on true
+# labels that were not used to choose between rows. (How large the scenes are, how many seeds they
 # have and how many epochs CIFAR trains was set after first results, for all rows alike; no verdict
 # is corrected for that.) Rows have the same meaning everywhere: *Weighted* and *Exponential* have
-# balanced class weights, *half* has half of that weight on U, *r = 1* none. (So the author's moons,
-# which balanced other rows than his table did, are renamed.)
+# balanced class weights, *half* has half of that weight on U, *r = 1* none. (On moons the author
+# balanced other rows than in his tables; they are renamed to fit.)
 
 # %% tags=["setup"]
 toys, digits = moons.grid(preset), classification.grid(preset)
@@ -115,7 +115,7 @@ evidence.rename_axis("data")
 #
 # The draft's Table 2 has 24 numbers; its Figure 5 and the sweep behind its Figure 3 survive in the
 # author's logs, recomputed. Each stands here beside the mean of our runs of the row of that name.
-# Names are not all (notebook 04): two of the three runs behind the draft's Exponential row had no
+# Names can mislead (notebook 04): two of the three runs behind the draft's Exponential row had no
 # class weights, its Weighted had half of the balanced ones, its BootstrapHard trained with swapped
 # arguments, and protocols and runs were picked.
 
@@ -169,11 +169,12 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** points on the line agree. The toy lies near it, mostly a little above (notebook 02 has a
-# guess for one row); photographs lie below it. Preset `small` trains on half of the images, for 12
-# epochs where the author allowed 200, so that the height of the points says little; their order
-# says more, and is not the draft's (last column below). At full size (all images, 30 epochs) all
-# but one come near: within .05 of the draft's accuracy, and Exponential .11 below.
+# **See:** points on the line agree. Moons lie near it, mostly a little above (notebook 02 has a
+# guess for one row); photographs lie below it, but for one row at full size. Preset `small` trains
+# on half of the images, for 12 epochs where the author allowed 200, so that the height of the
+# points says little; their order says more, and is not the draft's (last column below). At full
+# size (all images, 30 epochs) all but one come near: within .05 of the draft's accuracy, and
+# Exponential .11 below.
 
 # %% tags=["nbval-check-output"]
 groups = numbers.groupby(["source", "score"], sort=False)
@@ -202,10 +203,10 @@ print(tables.caption(frames["CIFAR"], "CIFAR, ours minus the draft, last epoch",
 tables.wide(table2.set_index(["row", "score"])["difference"].round(3))
 
 # %% [markdown]
-# Table 1 cannot be held number by number: its photographs are those of PASCAL VOC, ours are MSRC
+# Table 1 cannot be compared cell by cell: its photographs are those of PASCAL VOC, ours are MSRC
 # and made scenes, with other classes. What can be compared is what each pre-training adds to
-# FromScratch, in the mean over the folds. (The draft's SingleCategory repeats its ImageNetModel
-# and is left out, see notebook 06; the author's logs are of another network and of fold 4.)
+# FromScratch, in the mean over the folds. (The draft's SingleCategory repeats its ImageNetModel and
+# is left out, see notebook 06; the author's logs are of another network and of fold 4.)
 
 
 # %% tags=["nbval-check-output"]
@@ -241,7 +242,7 @@ pd.DataFrame(table1).reindex(rows).map("{:+.3f}".format).replace("+nan", "–")
 # | More dropout helps | Table 2: an empty row, so our question |
 # | Fade-in helps Exponential | section 5, a note: "to avoid all-positive inital prediction" |
 # | Clean pre-training helps | Table 1: a result |
-# | Objects without names, and with wrong ones teach | section 3: a hypothesis; Table 1 |
+# | Objects without names, or with wrong ones, teach | section 3: a hypothesis; Table 1 |
 # | Losing the names, and wrong names cost | section 3: its research question; Table 1 |
 # | Wrong labels beat an autoencoder | section 2, an argument: "better than no information" |
 # | Missing cost more than misclassified | section 3, an argument: they "introduce bias" |
@@ -279,10 +280,10 @@ FEATURES = {
 
 # %% [markdown]
 # Runs are compared pair by pair: two runs of a pair have the same seed, so the same mask, held-out
-# examples and initial weights (and the same fold). Rows differ in loss, class weights, dropout or
-# labels alone, and P+N in its steps, half as many; on moons also in learning rate and epochs, which
-# are the author's: hard bootstrapping trains twice as long as class weights there, and half the
-# epochs cost a row about .02 (notebook 02, 2.3), as much as its lead.
+# examples and initial weights (and the same fold). Rows differ only in loss, class weights, dropout
+# or labels; P+N also takes half as many steps, and moons have the author's learning rates and
+# epochs. There hard bootstrapping trains twice as long as class weights; half the epochs cost a row
+# about .02 (notebook 02, 2.3), as much as that lead.
 #
 # **Holm's rule corrects for all tests of this section together**: of so many, some would else hold
 # by luck. With two, three or five pairs a verdict also rests on Student's t, that is on differences
@@ -339,8 +340,8 @@ figures.save(
 # Exponential is a mixture of the two of ours; * its BootstrapHard is another loss.) The two sizes
 # of CIFAR agree wherever both tell rows apart. At full size, with three seeds a row, balanced
 # Exponential is above cross-entropy by .084, which narrowly misses the mark of this long list, and
-# below class weights by .060: notebook 04, 4.3 and 4.4. All of it is at the author's usual
-# dropout of .5; with .1 that loss is level with class weights at full size (4.11, one seed).
+# below class weights by .060: notebook 04, 4.3 and 4.4. All of it is at the author's usual dropout
+# of .5; with .1 that loss is level with class weights at full size, and ahead in F1 (4.11).
 
 # %% tags=["nbval-check-output"]
 told = statistics.printed(found).drop(columns="verdict").rename(columns={"n": "pairs"})
@@ -546,9 +547,9 @@ exercises.sign_flips(sign_flip_p)
 # %% [markdown]
 # **Open.** Find a claim of your own that the data decide: a pair of rows, not in the lists above,
 # of which the first is better on digits and worse on CIFAR. There are 351 pairs, and the best of
-# many is lucky: so look at the first five seeds of the digits and at CIFAR's rows as you like, and
-# the check asks the *other* five seeds of the digits, and Holm's rule for both tests. (CIFAR's rows
-# have too few seeds to hold some back: that half of the check is not clean.)
+# many is lucky. So choose on the first five seeds of the digits and on CIFAR as you like; the check
+# takes the *other* five seeds of the digits, and CIFAR, with Holm's rule for both tests. (CIFAR's
+# rows have too few seeds to hold some back: that half of the check is not clean.)
 
 # %% tags=["exercise"]
 seen = frames["digits"][frames["digits"]["seed"] < 5]  # to look at
