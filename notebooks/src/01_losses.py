@@ -62,8 +62,8 @@ figures.labelling(posterior, 0.5, {"cross-entropy": losses.threshold("cross_entr
 #
 # With logits $(-f, f)$ the probability of "positive" is $\sigma(2f)$. The draft draws three losses
 # in four curves: the logistic loss of a labelled positive, and three ways to treat an unlabelled
-# example. The derivatives below are the closed forms; autograd checks them. They are by the
-# positive logit alone: a curve on the left is twice as steep, since $f$ moves both logits.
+# example. The derivatives below are the closed forms; autograd checks them. They are with respect
+# to the positive logit alone; a curve on the left is twice as steep, since $f$ moves both logits.
 
 # %%
 f = np.linspace(-5, 5, 201)
@@ -163,9 +163,8 @@ pd.DataFrame(rows).round(3).set_index("labelled share c")
 # ## 1.5 Why the exponential loss can beat cross-entropy
 #
 # On U its logit gradient is that of cross-entropy times $p_0$. The surer the network becomes of a
-# hidden positive, the less the wrong label pulls (at $p = 1/2$ it pulls hardest). Minimising its
-# expected value at a point gives
-# $p_1 = a / (r (1 - a))$, capped at 1, and with it
+# hidden positive, the less the wrong label pulls (at $p = 1/2$ it pulls hardest). Minimising
+# $r (1 - a)\,p_1 - a \log p_1$ gives $p_1 = a / (r (1 - a))$, capped at 1, and with it
 #
 # $$t = \frac{r}{c\,(2 + r)} ,$$
 #
@@ -189,15 +188,15 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** the black line is where each network decides. Cross-entropy keeps most of the red cloud's
-# hidden members (black edges) out; the exponential loss takes most of them in.
+# **See:** the black line is where each network decides. Cross-entropy leaves most hidden positives
+# (black edges) out of the red; the exponential loss takes most of them in.
 
 # %% [markdown]
 # ## 1.6 Fade-in: why start gently?
 #
 # The draft wants a *fade-in* to avoid an all-positive initial prediction, and gives no schedule.
 # The author's code has cross-entropy in epoch 0 (the first, 1 on the axis below), and the share
-# $a_e = .95^{e(e+1)/2}$ of it in epoch $e$, until only the exponential loss is left after ten. With
+# $.95^{e(e+1)/2}$ of it in epoch $e$, until only the exponential loss is left after ten. With
 # *balanced* class weights (P and U weigh the same in total, see 1.7) a young network calls too much
 # positive, and where it is sure of that the exponential loss hardly pulls it back. The figure
 # counts what a network on the moons calls positive, averaged over 51 seeds.
@@ -255,9 +254,9 @@ figures.balance(0.5)
 #
 # Another family does not repair the loss of single examples. It estimates the *risk* that full
 # labels would give, from means over two samples: $E_P$ over the labelled positives, $E_X$ over
-# everybody, P and U pooled. Let $\ell^+$ and $\ell^-$ be the losses of an example that is taken for
-# a positive and for a negative; ours are $\sigma(-f)$ and $\sigma(f)$, with $f = z_1 - z_0$. The
-# negatives are everybody minus the positives:
+# everybody, P and U pooled. Let $\ell^+$ and $\ell^-$ be the losses of an example that is given the
+# label positive and negative; ours are $p_0$ and $1 - p_0$, with $p_0$ the probability of class 0.
+# The negatives are everybody minus the positives:
 #
 # $$R = \pi\,E_P[\ell^+] + \bigl(E_X[\ell^-] - \pi\,E_P[\ell^-]\bigr) .$$
 #
@@ -292,13 +291,13 @@ for name in ("upu", "nnpu"):
 #
 # ## 1.9 The threshold calculus, measured
 #
-# The same argument, point by point, gives a closed form for every loss of single examples but the
-# noise layer, and for uPU. Those of VPU, Dist-PU, and nnPU that is told too large a prior also need
-# to know how the posteriors are distributed; `help(losses.threshold)` lists them all. Do trained
-# networks obey? On Gaussians the posterior is known, so we can look: for
-# each loss, three weight ratios (for uPU and nnPU assumed priors, for VPU and Dist-PU true ones)
-# and two labelled shares, small networks learn from 40,000 PU-labelled points, five seeds each, and
-# we read off the posterior at which they flip (last epoch, CPU; `nbkit sweep thresholds`).
+# The same argument, point by point, gives a closed form for uPU and for every loss of single
+# examples except the noise layer. For VPU, Dist-PU, and nnPU told too large a prior it also takes
+# the distribution of the posteriors; `help(losses.threshold)` lists them all. Do trained networks
+# obey? On Gaussians the posterior is known, so we can look: for each loss, three weight ratios (for
+# uPU and nnPU assumed priors, for VPU and Dist-PU true ones) and two labelled shares, small
+# networks learn from 40,000 PU-labelled points, five seeds each, and we read off the posterior at
+# which they flip (last epoch, CPU; `nbkit sweep thresholds`).
 
 # %%
 runs = thresholds.grid(preset)
@@ -327,7 +326,7 @@ tables.as_published(preset != "laptop" or worst.max() < 0.035)
 # stand exactly where cross-entropy stands: they forgive noise that goes both ways, and missing
 # labels go one way.
 #
-# The settings were chosen so that the formula has a chance, and these leave what it assumes:
+# The settings above meet the formula's assumptions; those of the next table break them:
 
 # %% tags=["nbval-check-output"]
 broken = tables.printed(tables.summary(limits, groups, ["threshold"]))
@@ -335,14 +334,17 @@ tables.save(broken, "thresholds_limits")
 broken
 
 # %% [markdown]
-# **See:** *backward* correction follows its formula only for $r \ge 1$; below, its risk has no
-# lower bound. *nnPU* follows that of uPU, $\pi / (2 q)$ for a told prior $q$, as long as its
-# correction sleeps. Told .65 instead of .5 that would be .385; where its bracket reaches 0 the
-# correction stops it earlier, at .312, and measured is .296. *VPU* leaves the scale of its output
-# open; a light mixup (.006, above) fixes it, and a heavier one moves the threshold: with that of
-# its authors, .03, which notebooks 03 and 04 use, it calls positive a little too early. And
-# *Dist-PU* compares the means of a batch inside an absolute value, so that small batches would move
-# its threshold: all losses have batches of 4,000 here, where photographs have 32.
+# **See:** four ways to leave the formula.
+#
+# - *Backward* correction follows it only for $r \ge 1$; below, its risk has no lower bound.
+# - *nnPU* follows that of uPU, $\pi / (2 q)$ for a told prior $q$, as long as its correction
+#   sleeps. Told .65 instead of .5, that would be .385; the correction, at work where the bracket of
+#   1.8 reaches 0, puts it at .312 (measured: .296).
+# - *VPU* leaves the scale of its output open. A mixup of weight .006 (above) fixes it; a heavier
+#   one moves the threshold: with the weight of its authors, .03, used in notebooks 03 and 04, VPU
+#   calls positive a little too early.
+# - *Dist-PU* compares the means of a batch inside an absolute value, so that small batches would
+#   move its threshold: all losses have batches of 4,000 here, where photographs have 32.
 
 # %% [markdown]
 # ## 1.10 Move it yourself
@@ -392,7 +394,8 @@ answer = 1 / 3
 exercises.never_positive(answer)
 
 # %% [markdown]
-# **Core.** Write the gradient of $1 - p_0$ by the logits $z_0, \dots, z_K$, for any $K$.
+# **Core.** Write the gradient of $1 - p_0$ with respect to the logits $z_0, \dots, z_K$, for any
+# $K$.
 
 
 # %% tags=["exercise"]

@@ -39,8 +39,8 @@ checks.flag("interactive", interactive)
 # not, a black edge marks a hidden positive; the background is red where the network says
 # "positive". (The author's code drew them the other way round.) In the first column a square is a
 # labelled negative. As in his notebook each column has its own learning rate, from .005 to .05. In
-# the top row the size of a marker is its loss, in the bottom row the derivative of the loss by the
-# logit of its label; both are scaled within each label.
+# the top row the size of a marker is its loss, in the bottom row the derivative of the loss with
+# respect to the logit of its label; both are scaled within each label.
 
 # %%
 panels = [moons.figure3(title) for title in moons.FIGURE3]
@@ -51,8 +51,8 @@ figures.save(figures.moons_grid(panels), "figure3_moons")
 # and together they drag the boundary over the red moon. (Compare squares with squares.) Under the
 # exponential loss their slopes are small: the network has found them and is left alone. (As in the
 # author's notebook, cross-entropy has no class weights here, the exponential loss and hard
-# bootstrapping *balanced* ones, with which labelled and unlabelled examples weigh the same in
-# total, weighted half of that ratio; section 2.2 has the exponential loss without.)
+# bootstrapping have *balanced* ones, with which labelled and unlabelled examples weigh the same in
+# total, and weighted has half of that ratio. In 2.2 the exponential loss has none.)
 
 # %% [markdown]
 # ## 2.2 The sweep: fewer and fewer labels

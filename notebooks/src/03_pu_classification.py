@@ -99,13 +99,13 @@ figures.gallery(wall, captions, "Some positives that carry no label")
 #
 # $$\pi\,(\mathrm{CA} + \mathrm{TPR} - 1) + P(\hat y = 0),$$
 #
-# where CA and TPR, the shares of labelled positives given their category and called positive at
-# all, come from the labelled ones, and the last term from everybody: an estimate for labels that go
-# missing completely at random. The *PU-AUC* ranks labelled
-# against unlabelled examples (AUC, the area under the ROC curve: how often the one of a pair that
-# should be ranked first is), and is corrected by the prior too, which does not change the epoch it
-# keeps. An oracle would use the true labels of the held-out tenth; and
-# whoever lets the test set decide peeks (it steered the draft's learning rates and stopping).
+# where CA is the share of labelled positives that get their category, TPR the share of them called
+# positive at all, and the last term is over everybody: an estimate for labels that go missing
+# completely at random. The *PU-AUC* ranks labelled against unlabelled examples (AUC, the area under
+# the ROC curve: the share of pairs in which the labelled one is ranked first), and is corrected by
+# the prior too, which does not change the epoch it keeps. An oracle would use the true labels of
+# the held-out tenth; and whoever lets the test set decide peeks (it steered the draft's learning
+# rates and stopping).
 
 # %%
 fitted = single.fit(run, sweep.pick_device(device))

@@ -147,8 +147,8 @@ controls = {"rate": (0.0, 0.9, 0.1, rate), "page": (0, min(20, len(order) // 3 -
 explore.panel(draw, interactive=interactive, controls=controls)
 
 # %% [markdown]
-# **See:** a missing instance leaves a hole that looks like clean background, with its void border
-# still round it. A misannotated one gains a mask on something that does look like an object. A
+# **See:** a missing instance has no tint: the mask calls it background, with the void border still
+# round it. A misannotated one gains a mask on something that does look like an object. A
 # misclassified one keeps its shape and changes its number. With the slider, a larger rate flips
 # what the smaller one flipped, and more.
 #

@@ -265,9 +265,9 @@ elif "ImageNetModel" not in done.index:
 # The difference to FromScratch, pair by pair: a pair is a fold and a seed. The interval is
 # Student's, and Holm's rule corrects for the number of rows (notebook 04). Pairs of one fold share
 # their images and classes and are more alike than pairs of two folds, so intervals and verdicts
-# speak for *these* folds. To speak for other classes a fold must at the least count as one
-# observation: that is the last column, and with three or four folds it can say little. (Even it is
-# rather too short, for the folds of one partition have source classes and images in common.) The
+# speak for *these* folds. To speak for other classes, a fold must at the least count as one
+# observation. The last column does that; with three or four folds it can say little. (Even its
+# intervals are rather short, for the folds of one partition share source classes and images.) The
 # draft's interval is of that kind, from its four folds. (An interval may miss 0 where the verdict
 # is "not told apart": it is that of one comparison, the verdict is corrected for all of them.)
 
@@ -410,9 +410,9 @@ counted
 #
 # The draft tried its errors at one rate only, all or nothing. Here a share of the instances is
 # struck: `missing` ($k \to 0$), `misclassified` ($i \to j$), `misannotated` ($0 \to k$). For the
-# last, some categories of the source are declared distractors; with the odd shapes of the scenes
-# they are background by right. The rate is the share of all of these that is annotated, each as a
-# target drawn at random; its rate 0 is thus another source than that of the other two.
+# last, some categories of the source are declared distractors; like the odd shapes of the scenes,
+# they belong to the background. The rate is the share of distractors that is annotated, each as a
+# target drawn at random. So at rate 0 its source is another one than that of the other two.
 
 # %%
 rates = read("rates", "verb", "rate", "fold", "seed")
@@ -464,11 +464,11 @@ realised
 # %% [markdown]
 # ## 6.8 Which layers are worth copying?
 #
-# After Yosinski et al. 2014: copy the first $n$ layers only. *Fine-tuned*, the rest may repair what
-# does not fit. *Frozen*, it cannot, and a drop has up to three causes: features are special to
-# their task, layers that had learned together are torn apart (Yosinski's control for it is not run
-# here), or too few layers are left to learn. Random frozen layers show the last: features need to
-# beat *them* to be worth anything.
+# After Yosinski et al. 2014: copy the first $n$ layers only. *Fine-tuned*, they may adapt to the
+# new task. *Frozen*, they cannot, and a drop has up to three causes: features are special to their
+# task, layers that had learned together are torn apart (Yosinski's control for it is not run here),
+# or too few layers are left to learn. Random frozen layers show the last: features need to beat
+# *them* to be worth anything.
 
 # %%
 copied = read("layers", "row", "layers", "frozen", "fold", "seed")
@@ -646,13 +646,13 @@ figures.save(
 
 # %% [markdown]
 # **See:** they do not tell the same story. On the scenes clean labels help by .05, and wrong ones
-# keep part of it. On MSRC no gain was found, from clean labels either (at most .02 by its
-# interval), so that these runs cannot say what wrong labels lose; labels of whole images are lower
-# on these folds, and with a fold as one observation (last column below) not told apart. Random
-# names and one category lie .03 below no pre-training, each by an interval of its own that misses
-# 0, and are not told apart after Holm. How noisy such a number is: on another processor, which adds
-# in another order, the 21 runs of seed 0 ended .02 from these in the mean, up or down, and at most
-# .06 (earlier results, kept in the project's history). That is what another seed does too.
+# keep part of it. On MSRC no gain was found, not even from clean labels (at most .02 by the
+# interval), so these runs cannot say what wrong labels lose. ImageLabels is lower on these folds,
+# but with a fold as one observation (last column below) not told apart. Random names and one
+# category lie .03 below no pre-training, each by an interval of its own that misses 0, and are not
+# told apart after Holm. How noisy such a number is: on another processor, which adds in another
+# order, the 21 runs of seed 0 ended .02 from these in the mean, up or down, and at most .06
+# (earlier results, kept in the project's history). That is what another seed does too.
 
 # %% tags=["nbval-check-output"]
 photo_table = beside({**sources, "ours": (photo, photo_folds, 3)})
@@ -778,10 +778,10 @@ def finding(frame: pd.DataFrame, name: str) -> str:
     )
     gains = ", ".join(f"{what} {gain(found, row)}" for what, row in PRETRAINED.items())
     return (
-        f"{name}, {found['n'].max()} pairs: to mean IU a pre-training adds with {gains}. Of these, "
-        f"told apart after Holm: {sure(found, PRETRAINED)}; with a fold as one observation: "
-        f"{sure(folds, PRETRAINED)}. Told apart from clean labels: {below}; with a fold as one "
-        f"observation: {'the same' if below_folds == below else below_folds}."
+        f"{name}, {found['n'].max()} pairs: gain in mean IU by a pre-training with {gains}. "
+        f"Of these, told apart after Holm: {sure(found, PRETRAINED)}; with a fold as one "
+        f"observation: {sure(folds, PRETRAINED)}. Told apart from clean labels: {below}; with a "
+        f"fold as one observation: {'the same' if below_folds == below else below_folds}."
     )
 
 
@@ -801,15 +801,14 @@ print("\n\n".join(textwrap.fill(sentence, 95) for sentence in sentences))
 
 # %% [markdown]
 # **See:** on the scenes the hypothesis, as quoted, holds for these folds: two kinds of wrong labels
-# beat FromScratch. But none is harmless. Labels that keep every object apart from the background
-# keep two thirds of the gain without names and more than half of it with random ones, in the mean
-# (12 pairs do not tell that share from one half), and names are worth the rest; of one category
-# with all others missing no gain is found. That clean labels help, and that all three stay below
-# them, also stands with a fold as one observation. How much an error costs depends on its rate
-# (6.7): missing instances cost the more, the more there are, as far as two
-# pairs can show. On MSRC no gain from clean labels is found that wrong ones could spoil. Random
-# names and one category with all others missing lie .03 below clean labels there, which after Holm
-# is not told apart.
+# beat FromScratch. But none is harmless. Labels that tell objects from background keep two thirds
+# of the gain without names and more than half of it with random ones, in the mean (12 pairs do not
+# tell the latter from one half); names are worth the rest. For one category with all others missing
+# no gain is found. That clean labels help, and that all three stay below them, also stands with a
+# fold as one observation. How much an error costs depends on its rate (6.7): missing instances cost
+# the more, the more there are, as far as two pairs can show. On MSRC no gain from clean labels is
+# found that wrong ones could spoil. Random names and one category with all others missing lie .03
+# below clean labels there, which after Holm is not told apart.
 #
 # ## 6.14 A run of your own
 #

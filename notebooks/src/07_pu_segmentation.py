@@ -96,11 +96,11 @@ figures.pixel_rows(
 #
 # One instance an image and half of the instances missing, as the draft's caption says. The network
 # is the FCN-AlexNet of notebook 06 (6.2), from scratch. For a seed all rows share the missing
-# instances, the held-out tenth and the initial weights, and the P+U rows, which see all images with
-# half of the instances, the order of the batches too; P+N sees half of the images, rightly drawn,
-# in half of the steps. The four measures are those of the draft, from one confusion matrix over all
-# validation images, whose masks are complete: *pixel accuracy*, the share of pixels that are
-# labelled right; *mean accuracy*, the mean recall of the classes; *mean IU*, the mean over the
+# instances, the held-out tenth and the initial weights. The P+U rows, which see all images with
+# half of the instances, share the order of the batches too; P+N sees half of the images, rightly
+# drawn, in half of the steps. The four measures are those of the draft, from one confusion matrix
+# over all validation images, whose masks are complete: *pixel accuracy*, the share of pixels that
+# are labelled right; *mean accuracy*, the mean recall of the classes; *mean IU*, the mean over the
 # classes of the pixels that are a class and are called it, over those that are it or are called it;
 # *fw_iu*, the same weighted by how often a class occurs.
 
@@ -289,18 +289,20 @@ print(
 # %% [markdown]
 # ## 7.6 All positive, all negative
 #
-# Two losses of Table 3 have a way to fail that cross-entropy has not. **Exponential** charges an
-# unlabelled pixel $1 - p_0$, whose gradient is $p_0\,(1 - p_0)$: it fades where the network is
-# sure, on either side. With balanced weights labelled and unlabelled pixels weigh the same in
-# total. For one answer everywhere the first then pull with $p_0$ and the second with $p_0\,(1 -
-# p_0)$ only, so that "all positive" is the best constant answer, whatever the share of positives,
-# and there neither pulls. **nnPU** with the sigmoid has the same fading gradient, and with few
-# positives nearly all of its risk is the population's: the first steps drive everything to
-# "negative". Who gets away may be a matter of the seed, so look at the runs one by one. A
-# *fade-in*, the draft's remedy, begins with cross-entropy (with the class weights of the row),
-# whose gradient does not fade, and hands over within ten epochs. It can help only if the network
-# has left its first answer by then. Another remedy is to weigh both classes alike from the start
-# (*imbalanced* nnPU). The curves say whether either was enough.
+# Two losses of Table 3 have a way to fail that cross-entropy has not.
+#
+# - **Exponential** charges an unlabelled pixel $1 - p_0$, whose gradient is $p_0\,(1 - p_0)$: it
+#   fades where the network is sure, on either side. With balanced weights labelled and unlabelled
+#   pixels weigh the same in total. With one answer everywhere, labelled pixels then pull with
+#   $p_0$ and unlabelled ones with $p_0\,(1 - p_0)$ only: "all positive" is the best constant
+#   answer, whatever the share of positives, and there neither pulls.
+# - **nnPU** with the sigmoid has the same fading gradient, and with few positives nearly all of its
+#   risk is the population's: the first steps drive everything to "negative".
+#
+# Two remedies are tried. A *fade-in*, the draft's, begins with cross-entropy (with the class
+# weights of the row), whose gradient does not fade, and hands over within ten epochs; it can help
+# only if the network has left its first answer by then. *Imbalanced* nnPU weighs both classes alike
+# from the start. Who gets away may be a matter of the seed, so look at the runs one by one.
 
 # %%
 watched = ["Weighted", "Exponential", "Exponential, fade-in", "CrossEntropy"]
@@ -325,12 +327,15 @@ figures.save(
 # %% [markdown]
 # **See:** a line is a run. One that is flat at a constant score (broken lines) from its first point
 # on has never left the answer it started with; one that falls there and stays was caught on the
-# way; one that begins flat and rises late has found its way out. On the scenes all five runs of
-# Exponential end with foreground everywhere, and faded in none does. nnPU ends with background
-# everywhere, faded in, imbalanced, told the prior of each image or none of it (their lines lie on
-# each other). Faded in it has left that answer by epoch 8 and falls back when cross-entropy is
-# gone. On photographs of pets imbalanced nnPU is at no constant answer in any of its five runs
-# (7.10). It is a knife edge: on another processor, which adds in another order, one run in three of
+# way; one that begins flat and rises late has found its way out.
+#
+# - *Exponential* ends with foreground everywhere in all five runs on the scenes; faded in, in none.
+# - *nnPU* ends with background everywhere in all four rows and all five runs (whose lines then lie
+#   on each other). Faded in it has left that answer by epoch 8 and falls back when cross-entropy is
+#   gone. On photographs of pets imbalanced nnPU is at no constant answer in any of its five runs
+#   (7.10).
+#
+# It is a knife edge: on another processor, which adds in another order, one run in three of
 # Exponential and of imbalanced nnPU got away here, and two in three of those told the prior of each
 # image (earlier results of three seeds, kept in the project's history). So the runs of this table
 # are all of one kind of processor.
@@ -513,10 +518,10 @@ for row in browsed:
 
 # %% [markdown]
 # **See:** where the rows light up, and how brightly. Cross-entropy was told that half of the
-# objects are background, and learns half of the probability, for which a cut at one half is too
-# high. The average precision tells the ranking alone, and the shares what a cut at one half makes
-# of it; notebook 01 says where to cut instead. In a live notebook, choose a loss (it is trained
-# when you choose it), move the cut, and turn the pages.
+# objects are background, and learns half of the true probability: a cut at one half is too high.
+# The average precision tells the ranking alone, and the shares what a cut at one half makes of it;
+# notebook 01 says where to cut instead. In a live notebook, choose a loss (it is trained when you
+# choose it), move the cut, and turn the pages.
 
 
 # %%
