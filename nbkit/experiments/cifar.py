@@ -22,7 +22,7 @@ from nbkit.images import Images, shared
 from nbkit.precision import PRECISIONS, autocast, precision_on
 
 STACK_LIMIT = 1
-LESS_DROPOUT, DROPOUT, MORE_DROPOUT = 0.1, 0.5, 0.7  # his balanced round, usual, DropoutReg's
+LESS_DROPOUT, DROPOUT, MORE_DROPOUT = 0.1, 0.5, 0.7  # his balanced round, his usual, DropoutReg
 ESTIMATOR = "-estimator"  # of the share of labels: ends the name of its checkpoint
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
@@ -183,9 +183,10 @@ def dropout(preset: str) -> dict[tuple[str, float, int], CifarRun]:
     seeds |= dict.fromkeys((LESS_DROPOUT, DROPOUT), size["seeds"])
     return {
         (row, rate, seed): replace(_run(preset, row, seed), dropout=rate)
+        for seed in range(max(seeds.values()))
         for row in DROPOUT_ROWS
         for rate in seeds
-        for seed in range(seeds[rate])
+        if seed < seeds[rate]
     }
 
 

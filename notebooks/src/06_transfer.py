@@ -410,8 +410,8 @@ counted
 #
 # The draft tried its errors at one rate only, all or nothing. Here a share of the instances is
 # struck: `missing` ($k \to 0$), `misclassified` ($i \to j$), `misannotated` ($0 \to k$). For the
-# last, some categories of the source are declared distractors; like the odd shapes of the scenes,
-# they belong to the background. The rate is the share of distractors that is annotated, each as a
+# last, some categories of the source are declared distractors; with the odd shapes of the scenes
+# they belong to the background. The rate is the share of all of these that is annotated, each as a
 # target drawn at random. So at rate 0 its source is another one than that of the other two.
 
 # %%

@@ -330,10 +330,10 @@ figures.save(
 # way; one that begins flat and rises late has found its way out.
 #
 # - *Exponential* ends with foreground everywhere in all five runs on the scenes; faded in, in none.
-# - *nnPU* ends with background everywhere in all four rows and all five runs (whose lines then lie
-#   on each other). Faded in it has left that answer by epoch 8 and falls back when cross-entropy is
-#   gone. On photographs of pets imbalanced nnPU is at no constant answer in any of its five runs
-#   (7.10).
+# - *nnPU* ends with background everywhere there, in all five runs of all four rows (whose lines
+#   then lie on each other). Faded in it has left that answer by epoch 8 and falls back when
+#   cross-entropy is gone. On photographs of pets imbalanced nnPU is at no constant answer in any of
+#   its five runs (7.10).
 #
 # It is a knife edge: on another processor, which adds in another order, one run in three of
 # Exponential and of imbalanced nnPU got away here, and two in three of those told the prior of each

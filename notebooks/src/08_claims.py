@@ -282,8 +282,8 @@ FEATURES = {
 # Runs are compared pair by pair: two runs of a pair have the same seed, so the same mask, held-out
 # examples and initial weights (and the same fold). Rows differ only in loss, class weights, dropout
 # or labels; P+N also takes half as many steps, and moons have the author's learning rates and
-# epochs. There hard bootstrapping trains twice as long as class weights; half the epochs cost a row
-# about .02 (notebook 02, 2.3), as much as that lead.
+# epochs. On moons hard bootstrapping trains twice as long as class weights; half the epochs cost a
+# row about .02 (notebook 02, 2.3), as much as its lead.
 #
 # **Holm's rule corrects for all tests of this section together**: of so many, some would else hold
 # by luck. With two, three or five pairs a verdict also rests on Student's t, that is on differences
@@ -341,7 +341,8 @@ figures.save(
 # of CIFAR agree wherever both tell rows apart. At full size, with three seeds a row, balanced
 # Exponential is above cross-entropy by .084, which narrowly misses the mark of this long list, and
 # below class weights by .060: notebook 04, 4.3 and 4.4. All of it is at the author's usual dropout
-# of .5; with .1 that loss is level with class weights at full size, and ahead in F1 (4.11).
+# of .5; with .1 that loss is not told apart from class weights at full size, and in F1 it is ahead
+# of them (4.11, three seeds; corrected for the comparisons of that section alone).
 
 # %% tags=["nbval-check-output"]
 told = statistics.printed(found).drop(columns="verdict").rename(columns={"n": "pairs"})
