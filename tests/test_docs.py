@@ -293,8 +293,8 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
     *(
         (where, words, [("dropout_cifar", f"{row}, 0.1", "accuracy", 3) for row, _ in RIVALS[:2]])
         for where, words in (
-            ("README.md", "it stays behind them ({} and {}, four seeds)"),
-            ("notebooks/src/04_pu_tables.py", "with .1 too ({} and {}, four seeds)"),
+            ("README.md", "it stays behind them ({} and {}, five seeds)"),
+            ("notebooks/src/04_pu_tables.py", "with .1 too ({} and {}, five seeds)"),
         )
     ),
     (

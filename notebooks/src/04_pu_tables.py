@@ -675,10 +675,10 @@ dropout
 # **See:** at this size less dropout is better in every row that has several rates. CrossEntropy
 # finds fewer positives with more, from .241 of them at a rate of .1 to .072 at .8, and its accuracy
 # falls with it: dropout does not protect the hidden positives here (perhaps what a thinned network
-# gives up first is what is rare). Exponential falls further, from .674 to .456: it still finds nine
+# gives up first is what is rare). Exponential falls further, from .675 to .456: it still finds nine
 # of ten positives, but confuses their categories and calls more and more of class 0 positive. So a
-# smaller dropout than ours lifts it most: at .1 it is .050 below Weighted, at .5 .108. (Rows at .5
-# are means of five seeds, these two at .1 of four, others of one.)
+# smaller dropout than ours lifts it most: at .1 it is .049 below Weighted, at .5 .108. (Rows at .5,
+# and these two at .1, are means of five seeds, others of one.)
 #
 # At full size, with what is trained of it:
 
@@ -740,11 +740,11 @@ statistics.printed(change)
 # - With .1 Exponential reaches .779 and Weighted .773 (three seeds), which is not told apart; in
 #   F1, where Weighted gives up positives, .754 and .720, which is. (Seed 0 was looked at first and
 #   is one of the three.)
-# - With .5 Exponential is .06 behind: less dropout wins it .065 on Weighted, and .057 at the
+# - With .5 Exponential is .06 behind: less dropout wins it .065 on Weighted, and .059 at the
 #   smaller size (both told apart).
 # - BootstrapHard gains too: with .793 in two seeds it stands above both, and in F1, .754, beside
 #   Exponential. Two seeds tell nothing apart.
-# - At the smaller size Exponential stays behind Weighted with .1 too (.674 and .724, four seeds),
+# - At the smaller size Exponential stays behind Weighted with .1 too (.675 and .724, five seeds),
 #   and is not told apart from it in F1; another weight closes the gap there (4.6).
 #
 # The dropout is also most of what parts ours from the .815 of the author's one balanced round at
