@@ -22,7 +22,7 @@ from nbkit.images import Images, shared
 from nbkit.precision import PRECISIONS, autocast, precision_on
 
 STACK_LIMIT = 1
-LESS_DROPOUT, DROPOUT, MORE_DROPOUT = 0.1, 0.5, 0.7  # his balanced round, his usual, DropoutReg
+LESS_DROPOUT, DROPOUT, MORE_DROPOUT = 0.1, 0.5, 0.7  # DROPOUT: the author's; MORE: DropoutReg's
 ESTIMATOR = "-estimator"  # of the share of labels: ends the name of its checkpoint
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
@@ -174,9 +174,10 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
 
 
 def dropout(preset: str) -> dict[tuple[str, float, int], CifarRun]:
-    """Return the sweep of dropout by (row, dropout, seed): Table 2's seeds at less and at usual.
+    """Return the sweep of dropout by (row, dropout, seed).
 
-    CrossEntropy's has DropoutReg's rate.
+    ``LESS_DROPOUT`` and ``DROPOUT`` have all seeds of Table 2, the other rates of the preset its
+    ``dropout_seeds``; CrossEntropy with ``MORE_DROPOUT`` is DropoutReg.
     """
     size = presets.sizes(preset, "cifar")
     seeds = dict.fromkeys(size["dropout"], size["dropout_seeds"])
