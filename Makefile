@@ -19,7 +19,8 @@ test-gpu: .venv/installed ## the tests that need a CUDA device
 	@$(BIN)/python -m pytest -q -m gpu
 
 lab: .venv/installed ## open JupyterLab on notebook 00
-	@$(BIN)/jupyter lab --ip 127.0.0.1 notebooks/00_overview.ipynb
+	@$(BIN)/jupyter lab --ip 127.0.0.1 --ServerApp.root_dir=. \
+	  --LabApp.default_url=/lab/tree/notebooks/00_overview.ipynb
 
 bench: .venv/installed ## print the speed ratios
 	@$(BIN)/python tests/bench.py

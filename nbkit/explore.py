@@ -1,14 +1,14 @@
-"""Widgets for notebooks: the static picture first, then its sliders.
+"""Widgets for notebooks: a picture, and below it the sliders that redraw it.
 
-A page without a kernel shows the picture; a live notebook shows the picture and, below it, the same
-picture under sliders.
+A page without a kernel shows the picture as it was last drawn.
 """
 
+import math
 import os
 from collections.abc import Callable
 
 import numpy as np
-from IPython.display import display
+from IPython.display import DisplayHandle, Pretty, display
 from matplotlib.figure import Figure
 
 from nbkit import checks, figures
@@ -39,9 +39,10 @@ def panel(
         For a control that is neither.
     """
     start = {name: _start(name, control) for name, control in controls.items()}
-    display(draw(**start))
+    picture = DisplayHandle()
+    picture.display(draw(**start))
     if checks.flag("interactive", interactive) and os.environ.get("NBKIT_INTERACTIVE") != "0":
-        display(_sliders(draw, controls))
+        display(_sliders(draw, controls, picture))
     else:
         print("Its controls appear in JupyterLab: make lab, then Run > Run All Cells.")
 
@@ -74,9 +75,9 @@ def browser(
             shown &= split.test_labels == split.classes.index(true_class)
         order = np.flatnonzero(shown & (confidence >= least_confidence))
         order = order[np.argsort(-confidence[order], kind="stable")]
-        last = max(len(order) - 1, 0) // PAGE
+        last = max(1, math.ceil(len(order) / PAGE))
         page = min(page, last)
-        part = order[PAGE * page : PAGE * (page + 1)]
+        part = order[PAGE * (page - 1) : PAGE * page]
         captions = [
             f"{_name(split, i)} as {split.classes[predicted[i]]}\n{confidence[i]:.0%} sure"
             for i in part
@@ -89,7 +90,7 @@ def browser(
         "show": ["mistakes", "hits"],
         "true_class": ["all", *split.classes],
         "least_confidence": (0.0, 1.0, 0.05, 0.0),
-        "page": (0, (len(split.test_labels) - 1) // PAGE, 1, 0),
+        "page": (1, math.ceil(len(split.test_labels) / PAGE), 1, 1),
     }
     panel(draw, interactive=interactive, controls=controls)
 
@@ -109,7 +110,7 @@ def _start(name: str, control: tuple | list) -> object:
     raise ValueError(f"control {name} must be (low, high, step, start) or a list, got {control!r}")
 
 
-def _sliders(draw: Callable[..., Figure], controls: dict) -> object:
+def _sliders(draw: Callable[..., Figure], controls: dict, picture: DisplayHandle) -> object:
     import ipywidgets as widgets
 
     made = {}
@@ -124,18 +125,17 @@ def _sliders(draw: Callable[..., Figure], controls: dict) -> object:
         kind = widgets.IntSlider if whole else widgets.FloatSlider
         # redraw when the handle is let go: a redraw takes longer than a mouse move
         made[name] = kind(start, min=low, max=high, step=step, continuous_update=False, **shared)
-    image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
-    problem = widgets.Label()
+    state = widgets.Label()
 
-    def redraw(_: object = None) -> None:
+    def redraw(_: object) -> None:
         chosen = {name: control.value for name, control in made.items()}
-        problem.value = "drawing ..."  # a choice may train a network first
+        state.value = "drawing ..."  # a choice may train a network first
         try:
-            image.value, problem.value = figures.png(draw(**chosen)), ""
-        except Exception as error:  # else the old picture would stand under the new setting
-            image.value, problem.value = b"", f"{type(error).__name__}: {error}"
+            picture.update(draw(**chosen))
+        except Exception as error:  # else the old picture would stand above the new setting
+            picture.update(Pretty(f"{type(error).__name__}: {error}"))
+        state.value = ""
 
     for control in made.values():
         control.observe(redraw, names="value")
-    redraw()
-    return widgets.VBox([*made.values(), problem, image])
+    return widgets.VBox([*made.values(), state])

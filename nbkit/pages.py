@@ -28,7 +28,8 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto
 table { border-collapse: collapse; font-size: 90%; margin: 1rem 0; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
-figure { margin: 1.5rem 0; } img { max-width: 100%; } figcaption { color: #555; }
+h3 { margin-top: 2.5rem; } small { font-weight: normal; } img { max-width: 100%; }
+details { overflow-x: auto; } summary { color: #555; cursor: pointer; }
 """
 
 
@@ -155,26 +156,17 @@ def export(path: Path) -> Path:
 
 
 def write_index(folder: Path, preset: str, pages: list[tuple[Path, float]]) -> Path:
-    """Write the page that leads to the notebooks' pages, the figures and the tables."""
+    """Write the page that leads to the notebooks' pages, and shows all figures and tables."""
     parts = [f"<h1>What label noise does to learning: preset {html.escape(preset)}</h1>"]
     items = "".join(
         f'<li><a href="{page.name}">{_title(page)}</a> ({seconds:.0f} s)</li>'
         for page, seconds in pages
     )
-    parts.append(f"<h2>Notebooks</h2><ul>{items}</ul><h2>Tables</h2>")
-    for table in sorted((folder / "figures").glob("*.csv")):
-        frame = pd.read_csv(table).fillna("")
-        parts.append(
-            f'<h3><a href="figures/{table.name}">{table.stem}</a></h3>'
-            + frame.to_html(index=False, border=0)
-        )
-    parts.append("<h2>Figures</h2>")
-    for picture in sorted((folder / "figures").glob("*.png")):
-        name = picture.stem
-        parts.append(
-            f'<figure><img src="figures/{picture.name}" alt="{name}">'
-            f'<figcaption>{name} (<a href="figures/{name}.svg">SVG</a>)</figcaption></figure>'
-        )
+    parts.append(f"<h2>Notebooks</h2><ul>{items}</ul><h2>Figures and tables</h2>")
+    names = sorted({path.stem for path in (folder / "figures").glob("*")})
+    jumps = " · ".join(f'<a href="#{name}">{name}</a>' for name in names)
+    parts.append(f"<p>{jumps}</p>")
+    parts.extend(_entry(folder / "figures", name) for name in names)
     index = folder / "index.html"
     index.parent.mkdir(parents=True, exist_ok=True)
     index.write_text(
@@ -184,6 +176,21 @@ def write_index(folder: Path, preset: str, pages: list[tuple[Path, float]]) -> P
         encoding="utf-8",
     )
     return index
+
+
+def _entry(folder: Path, name: str) -> str:
+    """Return a figure, and the table of the same name: folded where the figure shows it."""
+    kinds = [kind for kind in ("svg", "csv") if (folder / f"{name}.{kind}").exists()]
+    links = ", ".join(f'<a href="figures/{name}.{kind}">{kind.upper()}</a>' for kind in kinds)
+    entry = f'<h3 id="{name}">{name} <small>({links})</small></h3>'
+    drawn = (folder / f"{name}.png").exists()
+    if drawn:
+        entry += f'<img src="figures/{name}.png" alt="{name}">'
+    if "csv" in kinds:
+        table = pd.read_csv(folder / f"{name}.csv", dtype=str).fillna("")
+        entry += f"<details{'' if drawn else ' open'}><summary>Table, {len(table)} rows</summary>"
+        entry += table.to_html(index=False, border=0) + "</details>"
+    return entry
 
 
 def _mathml(match: re.Match) -> str:

@@ -244,7 +244,8 @@ def called_positive(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
         found.setdefault(row, []).extend([record["called_positive"]] if record else [])
     means = {row: pd.DataFrame(parts, dtype=float).mean() for row, parts in found.items()}
     table = pd.DataFrame(means, columns=list(found), dtype=float)
-    return table.loc[table.mean(axis=1).sort_values(ascending=False, kind="stable").index]
+    order = table.mean(axis=1).sort_values(ascending=False, kind="stable").index
+    return table.loc[order].rename_axis("category")
 
 
 def false_positives(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:

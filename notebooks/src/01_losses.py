@@ -28,9 +28,9 @@ from nbkit.experiments import moons, thresholds
 from nbkit.runs import Store
 
 figures.use_style()
+checks.flag("interactive", interactive)
 store = Store()
 sweep.check(engine, device)
-checks.flag("interactive", interactive)
 
 # %% [markdown]
 # ## 1.1 The setting: positive and unlabelled

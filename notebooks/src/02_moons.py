@@ -26,9 +26,9 @@ from nbkit.experiments import moons
 from nbkit.runs import Store
 
 figures.use_style()
+checks.flag("interactive", interactive)
 store = Store()
 sweep.check(engine, device)
-checks.flag("interactive", interactive)
 
 # %% [markdown]
 # ## 2.1 Figure 3

@@ -34,6 +34,7 @@ interactive = True  # False: pictures without their controls
 
 # %% tags=["setup"]
 import functools
+import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -77,7 +78,7 @@ annotated = classification.annotate(run, split.train_labels)
 counts = np.bincount(annotated.observed[annotated.observed != 255], minlength=len(split.classes))
 print(f"loss {run.loss}, weight ratio {run.weight_ratio:.3f}, seed {run.seed}")
 print("observed:", ", ".join(f"{n}: {c}" for n, c in zip(split.classes, counts, strict=True)))
-print("losses to choose from:", ", ".join(losses.names()))
+print(textwrap.fill(f"losses to choose from: {', '.join(losses.names())}", 95))
 
 # %%
 hidden = np.flatnonzero((split.train_labels > 0) & (annotated.observed == 0))[:16]

@@ -129,7 +129,7 @@ order = order[np.argsort(-struck[order], kind="stable")]
 
 # %%
 def draw(rate: float, page: int):
-    shown = order[3 * page : 3 * page + 3]
+    shown = order[3 * page - 3 : 3 * page]
     results = [(truth, truth < 0), *(flips(verb, rate) for verb in VERBS)]
     return figures.masks(
         units.images[np.repeat(shown, 4)],
@@ -142,8 +142,8 @@ def draw(rate: float, page: int):
     )
 
 
-figures.save(draw(rate, 0), "label_noise")
-controls = {"rate": (0.0, 0.9, 0.1, rate), "page": (0, min(20, len(order) // 3 - 1), 1, 0)}
+figures.save(draw(rate, 1), "label_noise")
+controls = {"rate": (0.0, 0.9, 0.1, rate), "page": (1, max(1, min(20, len(order) // 3)), 1, 1)}
 explore.panel(draw, interactive=interactive, controls=controls)
 
 # %% [markdown]

@@ -29,6 +29,7 @@ interactive = True  # False: pictures without their controls
 
 # %% tags=["setup"]
 import functools
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -353,7 +354,7 @@ for answer, score in constant.items():
         hits = ends[(ends[end].astype(float) - score).abs() < 0.005].reset_index()
         count = hits.groupby("row", sort=False).size()
         told = "; ".join(f"{row} ({n})" for row, n in count.items()) or "no row"
-        print(f"runs that {words} {answer}: {told}")
+        print(textwrap.fill(f"runs that {words} {answer}: {told}", 95))
 
 # %% [markdown]
 # (The numbers in brackets are runs; "start" is the first epoch that was scored.)
@@ -526,7 +527,7 @@ for row in browsed:
 
 # %%
 def draw(loss: str, cut: float, page: int) -> Figure:
-    part = slice(4 * page, 4 * page + 4)
+    part = slice(4 * page - 4, 4 * page)
     masks = (foreground(loss)[part] >= cut).astype(np.uint8)
     rows = {"true": true_masks[part], "probability": foreground(loss)[part], "mask": masks}
     title = f"{loss}, cut at {cut:.2f}"
@@ -534,11 +535,11 @@ def draw(loss: str, cut: float, page: int) -> Figure:
 
 
 others = [row for row in segmentation.ROWS if row not in browsed]
-pages = len(scenes.images) // 4 - 1
+pages = len(scenes.images) // 4
 controls = {
     "loss": [*browsed, *others],
     "cut": (0.05, 0.95, 0.05, 0.25),
-    "page": (0, max(pages, 1), 1, 0),
+    "page": (1, max(pages, 1), 1, 1),
 }
 explore.panel(draw, interactive=interactive, controls=controls)
 
