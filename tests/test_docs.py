@@ -120,7 +120,7 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
     ),
     (
         "notebooks/src/04_pu_tables.py",
-        "beside CrossEntropy ({} and {}; above it at full size, in every seed)",
+        "with balanced weights, it is beside CrossEntropy ({} and {})",
         [(CIFAR, "Exponential", "accuracy", 3), (CIFAR, "CrossEntropy", "accuracy", 3)],
     ),
     (

@@ -36,16 +36,26 @@ def parity(
         Of the axes, and the title.
     """
     parts = dict(list(frame.groupby(panel, sort=False)))
-    figure, axes = grid(1, len(parts), (3.5 * len(parts), 4.4), sharex=True, sharey=True)
+    columns = min(len(parts), 3)
+    rows = -(-len(parts) // columns)
+    size = (3.3 * columns, 1.1 + 3.3 * rows)
+    figure, axes = grid(rows, columns, size, sharex=True, sharey=True)
+    for axis in axes.flat[len(parts) :]:
+        axis.set_axis_off()
     shown = {}
-    for axis, (name, part) in zip(axes[0], parts.items(), strict=True):
+    for axis, (name, part) in zip(axes.flat, parts.items(), strict=False):
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, zorder=1)
         for row, own in part.groupby(by, sort=False):
             style = {kind: look(row)[kind] for kind in ("color", "marker")}
             shown[row] = axis.scatter(own[x], own[y], s=26, alpha=0.8, label=row, **style)
-        axis.set(xlabel=labels[0], title=name, aspect="equal")
+        axis.set(title=name, aspect="equal")
     low = min(frame[[x, y]].min().min(), 0.9)
-    axes[0, 0].set(ylabel=labels[1], xlim=(low - 0.04, 1), ylim=(low - 0.04, 1))
+    axes[0, 0].set(xlim=(low - 0.04, 1), ylim=(low - 0.04, 1))
+    for axis in axes[:, 0]:
+        axis.set_ylabel(labels[1])
+    for axis in axes.flat[len(parts) - columns : len(parts)]:  # the lowest of each column
+        axis.set_xlabel(labels[0])
+        axis.tick_params(labelbottom=True)
     figure.suptitle(labels[2])
     figure.legend(shown.values(), shown, loc="outside lower center", ncols=5, fontsize=8.5)
     return figure
@@ -74,8 +84,10 @@ def verdicts(parts: Mapping[str, pd.DataFrame], title: str) -> Figure:
         table = table.loc[frame["claim"].unique()]
         code, text = (table[kind][frame["data"].unique()] for kind in ("code", "shown"))
         sns.heatmap(code.astype(float), annot=text.fillna(""), fmt="", ax=axis, **options)
-        axis.set(title=name, xlabel="", ylabel="")
+        names = [column.replace(", ", ",\n") for column in code.columns]
+        axis.set(title=name, xlabel="", ylabel="", xticklabels=names)
         axis.tick_params(length=0, labelsize=8.5)
+        axis.tick_params(axis="x", rotation=0)
         axis.grid(visible=False)  # it shows in cells that were not run
     found = {outcome for frame in parts.values() for outcome in frame["outcome"]}
     keys = [Patch(facecolor=c, label=n) for n, c in OUTCOMES.items() if n in found]
