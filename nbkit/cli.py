@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--only",
         metavar="NAME",
-        help="only one part of the experiment (as table or rates) or one row or loss of it; "
+        help="only one part of the experiment (as table or rates), or one row or loss of any part; "
         "a wrong NAME lists them",
     )
     sweep.add_argument(
@@ -143,8 +143,11 @@ def _sweep(args: argparse.Namespace) -> int:
     check(args.engine, args.device, args.workers)
     grid = experiments.module(args.experiment).grid(args.preset)
     if args.only is not None:
-        checks.choice("only", args.only, dict.fromkeys(name for name, *_ in grid))
-        grid = {names: run for names, run in grid.items() if names[0] == args.only}
+        first = dict.fromkeys(names[0] for names in grid)
+        second = dict.fromkeys(names[1] for names in grid if isinstance(names[1], str))
+        checks.choice("only", args.only, first | second)
+        place = 0 if args.only in first else 1  # a part may have the name of a row of another
+        grid = {names: run for names, run in grid.items() if names[place] == args.only}
     runs = list(dict.fromkeys(grid.values()))
     store = Store()
     if args.list:

@@ -186,6 +186,23 @@ def test_only_some_runs_of_an_experiment(sandbox, capsys):
     assert f"{len(own)} runs: 0 found, {len(own)} computed" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("experiment", "name", "place"),
+    [
+        ("cifar", "extended", 0),
+        ("cifar", "Exponential, r = 1", 1),
+        ("transfer", "missing", 0),  # a verb of the rates too
+        ("transfer", "misclassified", 1),
+    ],
+)
+def test_only_a_part_or_else_a_row_of_any_part(sandbox, capsys, experiment, name, place):
+    assert cli.main(["sweep", experiment, "--preset", "small", "--only", name, "--list"]) == 0
+    grid = experiments.module(experiment).grid("small")
+    count = len({run.key for names, run in grid.items() if names[place] == name})
+    assert f"{count} runs, {count} missing" in capsys.readouterr().out
+    assert count > 0
+
+
 def test_a_failed_run_gives_status_1_and_the_others_are_kept(sandbox, monkeypatch, capsys):
     real = experiments.compute
 
