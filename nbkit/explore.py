@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 
 import numpy as np
-from IPython.display import DisplayHandle, Pretty, display
+from IPython.display import DisplayHandle, Image, Pretty, display
 from matplotlib.figure import Figure
 
 from nbkit import checks, figures
@@ -16,6 +16,7 @@ from nbkit.data.split import Split
 from nbkit.experiments.single import pictures
 
 PAGE = 16  # images at once
+DRAWN = "drawn above (if not, the page was reloaded since: run the cell again)"
 
 
 def panel(
@@ -40,7 +41,7 @@ def panel(
     """
     start = {name: _start(name, control) for name, control in controls.items()}
     picture = DisplayHandle()
-    picture.display(draw(**start))
+    picture.display(Image(figures.png(draw(**start))))
     if checks.flag("interactive", interactive) and os.environ.get("NBKIT_INTERACTIVE") != "0":
         display(_sliders(draw, controls, picture))
     else:
@@ -131,10 +132,10 @@ def _sliders(draw: Callable[..., Figure], controls: dict, picture: DisplayHandle
         chosen = {name: control.value for name, control in made.items()}
         state.value = "drawing ..."  # a choice may train a network first
         try:
-            picture.update(draw(**chosen))
+            picture.update(Image(figures.png(draw(**chosen))))
         except Exception as error:  # else the old picture would stand above the new setting
             picture.update(Pretty(f"{type(error).__name__}: {error}"))
-        state.value = ""
+        state.value = DRAWN  # a reloaded page has the sliders, and no longer knows their picture
 
     for control in made.values():
         control.observe(redraw, names="value")

@@ -20,6 +20,7 @@ from nbkit.sweep import pool_of
 
 MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n]|\n(?!\n))+?)\$", re.S)
 REMOTE = re.compile(r"<script[^>]*\bsrc=\"https?:[^>]*>\s*</script>")
+LONG = 30  # rows of a table that fill a screen
 LINKED = re.compile(r'(href="[^":]+)\.ipynb([#"])')
 
 STYLE = """
@@ -163,7 +164,8 @@ def write_index(folder: Path, preset: str, pages: list[tuple[Path, float]]) -> P
         for page, seconds in pages
     )
     parts.append(f"<h2>Notebooks</h2><ul>{items}</ul><h2>Figures and tables</h2>")
-    names = sorted({path.stem for path in (folder / "figures").glob("*")})
+    shown = (path for kind in ("png", "csv") for path in folder.glob(f"figures/*.{kind}"))
+    names = sorted({path.stem for path in shown})
     jumps = " · ".join(f'<a href="#{name}">{name}</a>' for name in names)
     parts.append(f"<p>{jumps}</p>")
     parts.extend(_entry(folder / "figures", name) for name in names)
@@ -179,7 +181,7 @@ def write_index(folder: Path, preset: str, pages: list[tuple[Path, float]]) -> P
 
 
 def _entry(folder: Path, name: str) -> str:
-    """Return a figure, and the table of the same name: folded where the figure shows it."""
+    """Return a figure, and the table of the same name: folded if a figure shows it, or if long."""
     kinds = [kind for kind in ("svg", "csv") if (folder / f"{name}.{kind}").exists()]
     links = ", ".join(f'<a href="figures/{name}.{kind}">{kind.upper()}</a>' for kind in kinds)
     entry = f'<h3 id="{name}">{name} <small>({links})</small></h3>'
@@ -188,7 +190,8 @@ def _entry(folder: Path, name: str) -> str:
         entry += f'<img src="figures/{name}.png" alt="{name}">'
     if "csv" in kinds:
         table = pd.read_csv(folder / f"{name}.csv", dtype=str).fillna("")
-        entry += f"<details{'' if drawn else ' open'}><summary>Table, {len(table)} rows</summary>"
+        state = "" if drawn or len(table) > LONG else " open"
+        entry += f"<details{state}><summary>Table, {len(table)} rows</summary>"
         entry += table.to_html(index=False, border=0) + "</details>"
     return entry
 

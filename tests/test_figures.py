@@ -124,22 +124,36 @@ def test_a_claim_has_the_colour_of_its_outcome_where_it_was_tested():
         ("one", "y", "-0.2", "the other way round"),
         ("two", "y", "+0.0", "not told apart"),
         ("two", "draft", "+0.3", UNTESTED),
+        ("one", "draft", None, None),  # not run
+        ("one", "z, long", "+0.4", "holds"),
     ]
     frame = pd.DataFrame(lines, columns=["claim", "data", "shown", "outcome"])
     (axis,) = figures.verdicts({"losses": frame}, "title").axes
-    rows, columns = ["one", "two"], ["x", "y", "draft"]
+    rows, columns = ["one", "two"], ["x", "y", "draft", "z, long"]
     assert [label.get_text() for label in axis.get_yticklabels()] == rows
-    assert [label.get_text() for label in axis.get_xticklabels()] == columns
+    assert [label.get_text() for label in axis.get_xticklabels()] == [*columns[:3], "z,\nlong"]
     written = {text.get_position(): text.get_text() for text in axis.texts}
     (mesh,) = axis.collections
     mesh.update_scalarmappable()
     colours = mesh.get_facecolors().reshape(len(rows), len(columns), 4)
-    for claim, name, shown, outcome in lines:
+    run = [line for line in lines if line[-1]]
+    for claim, name, shown, outcome in run:
         row, column = rows.index(claim), columns.index(name)
         assert written[column + 0.5, row + 0.5] == shown
         assert to_hex(colours[row, column]) == OUTCOMES.get(outcome, "#FFFFFF").lower()
-    assert len(written) == len(lines)
-    assert colours[1, 0, 3] == 0, "what was not run has no colour"
+    assert {text for text in written.values() if text} == {line[2] for line in run}
+    assert (colours[..., 3] == 0).sum() == colours[..., 3].size - len(run), "not run: no colour"
+
+
+@pytest.mark.parametrize("panels", [1, 3, 4, 5])
+def test_every_panel_of_numbers_has_its_axis_named(panels):
+    frame = pd.DataFrame({"theirs": 0.2, "ours": 0.3, "row": "a", "panel": range(panels)})
+    options = {"x": "theirs", "y": "ours", "by": "row", "panel": "panel", "labels": ("x", "y", "")}
+    axes = figures.parity(frame, **options).axes
+    assert [axis.get_visible() and axis.axison for axis in axes].count(True) == panels
+    columns = min(panels, 3)
+    assert [axis.get_xlabel() for axis in axes[panels - columns : panels]] == ["x"] * columns
+    assert all(axis.get_ylabel() == "y" for axis in axes[::columns])
 
 
 def test_numbers_that_agree_lie_on_the_diagonal():

@@ -68,7 +68,8 @@ def verdicts(parts: Mapping[str, pd.DataFrame], title: str) -> Figure:
     ----------
     parts : mapping
         Title of a panel -> frame with one row a claim and data set: ``claim``, ``data``, text in
-        ``shown``, and in ``outcome`` a key of ``OUTCOMES`` or ``UNTESTED``.
+        ``shown``, and in ``outcome`` a key of ``OUTCOMES`` or ``UNTESTED``; both None where
+        nothing was run.
     title : str
     """
     heights = [frame["claim"].nunique() for frame in parts.values()]
