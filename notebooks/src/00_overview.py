@@ -110,10 +110,10 @@ tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_reca
 # %% [markdown]
 # **See:** the order seen on digits does not come back. With balanced weights the exponential loss
 # finds the most positives and is not told apart from cross-entropy in accuracy (with all images and
-# more epochs it is above it in every seed, and with less dropout not told apart from class weights:
-# notebook 04, 4.3 and 4.11); class weights and bootstrapping lead the rows with missing labels. A
-# loss that wins on one data set and loses on another may owe both to its threshold, which notebook
-# 04 looks into.
+# more epochs it is above it in every seed, and then, with less dropout or without the weights, not
+# told apart from the row *Weighted*: notebook 04, 4.3 and 4.11); class weights and bootstrapping
+# lead the rows with missing labels. A loss that wins on one data set and loses on another may owe
+# both to its threshold, which notebook 04 looks into.
 #
 # ## 0.5 Do wrong labels make bad features?
 #

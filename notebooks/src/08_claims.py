@@ -187,7 +187,7 @@ figures.save(
 # half of the images, for 12 epochs where the author allowed 200, so that the height of the points
 # says little; their order says more, and is not the draft's (last column below). At full size (all
 # images, 30 epochs) all but one come near: within .05 of the draft's accuracy, and Exponential .11
-# below; with a dropout of .1 it is .04 below.
+# below; with a dropout of .1, or without weights, it is .04 below.
 
 # %% tags=["nbval-check-output"]
 groups = numbers.groupby(["source", "score"], sort=False)
@@ -356,10 +356,11 @@ figures.save(
 #   two of ours; * its BootstrapHard is another loss.)
 # - The two sizes of CIFAR agree wherever both tell rows apart. At full size, with three seeds a
 #   row, balanced Exponential is above cross-entropy by .084, which narrowly misses the mark of this
-#   long list, and below class weights by .060 (notebook 04, 4.3 and 4.4).
-# - With a dropout of .1 instead of .5, the author's usual one, it is not told apart from class
-#   weights; in F1, which is not in this list, it is ahead of them (4.11, corrected for the
-#   comparisons of that section alone).
+#   long list, and below class weights by .060; without weights it is not told apart from them
+#   (notebook 04, 4.3 and 4.4).
+# - With a dropout of .1 instead of .5, the author's usual one, it is above cross-entropy by .125,
+#   and not told apart from class weights; in F1, which is not in this list, it is ahead of them
+#   (4.11, corrected for the comparisons of that section alone).
 
 # %% tags=["nbval-check-output"]
 told = statistics.printed(found).drop(columns="verdict").rename(columns={"n": "pairs"})
