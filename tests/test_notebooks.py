@@ -338,6 +338,7 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     assert paired.loc["VPU", "interval"] == "–"
     assert (tables["vehicles_cifar"]["n"] == 0).all()
     assert len(tables["table2_cifar_finished"]) == 8
+    assert "mean ± standard deviation over n seeds; fake bf16" in said  # the device of a caption
     twins = tables["precision_cifar"].set_index("twin")
     assert (twins["n"] == 2).all()
     store, fast = Store(tmp_path / "results"), cifar.table("small")
@@ -876,7 +877,6 @@ LIVE = """
 import gc
 from ipywidgets import IntSlider
 from matplotlib.figure import Figure
-from PIL import Image
 from nbkit import explore
 
 def draw(height):
