@@ -54,7 +54,8 @@ def load(path: Path, tensors: list[Tensor], **training) -> dict | None:
         raise
     except Exception as error:  # whatever a file of another kind makes of the reading
         raise TrainingError(
-            f"{path} cannot be read ({_reason(error)}); delete it and start again"
+            f"{path} cannot be read ({_reason(error)}); delete it and start again, or name another "
+            "file if it is no checkpoint"
         ) from error
     if others:
         name = others[0]

@@ -1,7 +1,7 @@
 """Small checks of arguments, shared by every module: each says what was given and expected."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -65,6 +65,25 @@ def choice(name: str, value: str, allowed: Iterable[str]) -> str:
         between = "; " if any("," in str(one) for one in allowed) else ", "
         raise ValueError(f"{name} must be one of {between.join(allowed)}; got {value!r}")
     return value
+
+
+def columns(name: str, names: Sequence[str], there: Iterable[str]) -> list[str]:
+    """Return names of columns as a list; ValueError for a single name, or one not there."""
+    if isinstance(names, str):
+        raise ValueError(f"{name} must be a list of columns, got {names!r}: write [{names!r}]")
+    if lost := [one for one in names if one not in there]:
+        known = ", ".join(map(str, there))
+        raise ValueError(f"the frame has no column {', '.join(lost)}; there is {known}")
+    return list(names)
+
+
+def seeds(values: Sequence[int]) -> list[int]:
+    """Return seeds, one a network, as a list; ValueError for none, or for one outside of a list."""
+    if isinstance(values, (int, np.integer)):
+        raise ValueError(f"seeds must be a list, one a network, got {values!r}: write [{values!r}]")
+    drawn = [count("every seed", seed, least=0) for seed in values]
+    count("the number of seeds", len(drawn))
+    return drawn
 
 
 def classes(num_classes: int, *, least: int = 2) -> int:

@@ -60,8 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--only",
         metavar="NAME",
+        action="append",
         help="only one part of the experiment (as table or rates), or one row or loss of any part; "
-        "a wrong NAME lists them",
+        "may be given several times, and a wrong NAME lists them",
     )
     sweep.add_argument(
         "--workers", type=int, help="of the engine processes: how many (default: one a core)"
@@ -142,13 +143,15 @@ def _sweep(args: argparse.Namespace) -> int:
 
     check(args.engine, args.device, args.workers)
     grid = experiments.module(args.experiment).grid(args.preset)
-    if args.only is not None:
-        first = dict.fromkeys(names[0] for names in grid)
-        second = dict.fromkeys(names[1] for names in grid if isinstance(names[1], str))
-        checks.choice("only", args.only, first | second)
-        place = 0 if args.only in first else 1  # a part may have the name of a row of another
-        grid = {names: run for names, run in grid.items() if names[place] == args.only}
-    runs = list(dict.fromkeys(grid.values()))
+    first = dict.fromkeys(names[0] for names in grid)
+    second = dict.fromkeys(names[1] for names in grid if isinstance(names[1], str))
+    chosen = {} if args.only else grid
+    for name in args.only or ():
+        place = (
+            0 if checks.choice("only", name, first | second) in first else 1
+        )  # a part goes first
+        chosen |= {names: run for names, run in grid.items() if names[place] == name}
+    runs = list(dict.fromkeys(chosen.values()))
     store = Store()
     if args.list:
         missing = store.missing(runs)
@@ -205,7 +208,7 @@ def _fetch(what: str | None) -> Checked:
 
 
 def _verify(what: str | None) -> Checked:
-    from nbkit import checks
+    from nbkit import checks, paths
     from nbkit.data import imagenet, voc
     from nbkit.data.cifar import SOURCES, verify
 
@@ -221,7 +224,8 @@ def _verify(what: str | None) -> Checked:
     if imagenet.present():
         parts.append(imagenet.verify())
     lines, flaws = ([line for part in parts for line in part[i]] for i in (0, 1))
-    return lines if lines or flaws else ["nothing in the cache yet: nbkit data fetch"], flaws
+    nothing = f"nothing in the cache yet, {paths.cache()}: nbkit data fetch"
+    return lines if lines or flaws else [nothing], flaws
 
 
 def _doctor(args: argparse.Namespace) -> int:

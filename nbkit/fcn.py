@@ -111,7 +111,7 @@ class FCN(nn.Module):
     ):
         super().__init__()
         classes = checks.count("classes", classes, least=2)
-        self.seeds = [checks.count("every seed", seed, least=0) for seed in seeds]
+        self.seeds = checks.seeds(seeds)
         if len(self.seeds) != 1:
             raise ValueError(f"FCN is no stack: it takes one seed, got {len(self.seeds)}")
         if not isinstance(trunk, Trunk):

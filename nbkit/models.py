@@ -56,8 +56,7 @@ class MLP(nn.Module):
         if len(self.sizes) < 2 or self.sizes[-1] < 2:
             raise ValueError(f"sizes must end in at least 2 classes, got {tuple(sizes)}")
         self.classes = self.sizes[-1]
-        self.seeds = [checks.count("every seed", seed, least=0) for seed in seeds]
-        checks.count("the number of seeds", len(self.seeds))
+        self.seeds = checks.seeds(seeds)
         self.dropout = checks.fraction("dropout", dropout, high_open=True)
         bias_std = checks.finite("bias_std", bias_std, least=0)
         distinct = {seed: i for i, seed in enumerate(dict.fromkeys(self.seeds))}
@@ -149,7 +148,7 @@ class VGG8(nn.Module):
         super().__init__()
         self.drop = usually_dropped if usual_dropout else dropped
         self.classes = checks.count("classes", classes, least=2)
-        self.seeds = [checks.count("every seed", seed, least=0) for seed in seeds]
+        self.seeds = checks.seeds(seeds)
         if len(self.seeds) != 1:
             raise ValueError(f"VGG8 is no stack: it takes one seed, got {len(self.seeds)}")
         last = checks.fraction("dropout", dropout, high_open=True)

@@ -93,7 +93,9 @@ def check_parameters(path: Path | str, given: Mapping[str, object]) -> dict[str,
     return checked
 
 
-def _check_output(output: Path) -> None:
+def _check_output(path: Path, output: Path) -> None:
+    if output.resolve() == path.resolve():
+        raise NotebookError(f"{output} would be overwritten: name another file for the copy")
     if output.is_dir():
         raise NotebookError(f"{output} is a folder: name the file of the executed copy")
     try:
@@ -137,7 +139,7 @@ def execute(
     """
     path, output = Path(path), Path(output)
     checked = check_parameters(path, given or {})
-    _check_output(output)
+    _check_output(path, output)
     start = time.monotonic()
     settings = {"NBKIT_INTERACTIVE": "0", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     variables = {**os.environ, **settings, **paths.environment(), **(environment or {})}
@@ -165,6 +167,8 @@ def execute(
     except DeadKernelError as error:
         reason = "killed its kernel, most likely for lack of memory"
         raise _failed(path, output, reason) from error
+    except OSError as error:
+        raise NotebookError(f"{path.name}: cannot write {output}: {_line(error)}") from error
     except (NoSuchKernel, RuntimeError) as error:
         raise NotebookError(f"{path.name}: no kernel could be started: {_line(error)}") from error
     _tidy(output)

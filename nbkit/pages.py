@@ -16,6 +16,7 @@ from nbconvert import HTMLExporter
 from nbkit import notebooks, paths
 from nbkit.notebooks import NotebookError
 from nbkit.provenance import cores
+from nbkit.runs import check_writable
 from nbkit.sweep import pool_of
 
 MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n]|\n(?!\n))+?)\$", re.S)
@@ -67,6 +68,7 @@ def study(
         At the end, if notebooks failed; the pages of the others are there. At once, if there is
         none.
     """
+    check_writable(paths.runs(), "NBKIT_RUNS")
     folder = paths.runs() / preset
     shutil.rmtree(folder / "figures", ignore_errors=True)  # or the index would show old ones
     environment = {"NBKIT_FIGURES": str(folder / "figures")}

@@ -33,7 +33,10 @@ def sizes(preset: str, section: str) -> dict:
 
 def photographs(preset: str, section: str) -> dict:
     """Return the sizes of a section whose images are photographs; ValueError for made scenes."""
-    chosen = sizes(preset, section)
+    try:
+        chosen = sizes(preset, section)
+    except ValueError as error:
+        raise ValueError(f"photographs = {preset!r}: {error}") from error
     parts = {name: part for name, part in chosen.items() if isinstance(part, dict)}
     made = [name for name, part in parts.items() if part.get("dataset") == "scenes"]
     if set(made) - {"live"}:

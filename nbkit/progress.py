@@ -45,7 +45,8 @@ def failures(total: int, failed: Mapping[Run, Path]) -> str:
     reasons: dict[str, list[Run]] = {}
     for run, path in failed.items():
         reasons.setdefault(_reason(path), []).append(run)
-    lines = [f"{len(failed)} of {total} runs failed; the others are stored"]
+    others = "; the others are stored" if len(failed) < total else ""
+    lines = [f"{len(failed)} of {total} runs failed{others}"]
     for reason, runs in list(reasons.items())[:SHOWN]:
         parameters = ", ".join(f"{name}={value!r}" for name, value in runs[0].parameters.items())
         more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""

@@ -9,16 +9,19 @@ import hashlib
 import json
 import math
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from nbkit import checks, paths
 
+KEY = re.compile(r"[0-9a-f]{16}")
 EXPERIMENTS = ("thresholds", "moons", "classification", "cifar", "segmentation", "transfer")
 
 
@@ -43,6 +46,9 @@ class Run:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if isinstance(value, (np.bool_, np.integer, np.float64)):  # a float32 is another number
+                value = value.item()
+                object.__setattr__(self, field.name, value)
             if field.type not in (bool, int, float, str):
                 raise ValueError(f"{field.name} is no plain scalar or string: {field.type}")
             if field.type is float and type(value) in (int, float):
@@ -91,7 +97,7 @@ class Store:
     """
 
     def __init__(self, root: Path | str | None = None):
-        self.root = Path(root) if root is not None else paths.results()
+        self.root = Path(root).expanduser() if root is not None else paths.results()
 
     def path(self, run: Run) -> Path:
         """Return the file of a run, there or not."""
@@ -175,7 +181,7 @@ class Store:
         if isinstance(which, Run):
             raise ValueError("give an experiment's name or several runs; of one run: frame([run])")
         if isinstance(which, str):
-            if not paths.there(self.root / which) or not which:
+            if not which.isidentifier() or not paths.there(self.root / which):
                 checks.choice("experiment", which, EXPERIMENTS)
             found = list(self._records(which))
             newest = max((record["version"] for _, record in found), default=0)
@@ -225,7 +231,7 @@ class Store:
 
     def _records(self, experiment: str) -> Iterator[tuple[str, dict]]:
         for path in sorted((self.root / experiment).glob("*.json")):
-            record = _read(path)
+            record = _read(path) if KEY.fullmatch(path.stem) else None  # others are not ours
             if record is not None:
                 yield path.stem, record
 

@@ -56,7 +56,8 @@ def interval(differences: np.ndarray, level: float = LEVEL) -> tuple[float, floa
     Parameters
     ----------
     differences : (N,) float array
-        One a seed; n - 1 degrees of freedom. With fewer than two there is neither interval nor p.
+        One a seed; n - 1 degrees of freedom. With fewer than two there is neither interval nor p,
+        and of equal ones, which have no spread to measure, p is 0 (1 if they are 0).
     level : float
         Of confidence, in (0, 1).
     """
@@ -133,12 +134,22 @@ def paired(
     Raises
     ------
     ValueError
-        If the frame has no such reference, or two runs of one row and pair.
+        If the frame lacks a column or the reference, ``unit`` is not of the pair, or two runs have
+        one row and pair.
     """
+    checks.columns("by and value", [by, value], frame.columns)
+    pair = checks.columns("pair", pair, frame.columns)
+    if unit is not None:
+        checks.choice("unit", unit, pair)
+    if frame.duplicated([by, *pair]).any():
+        raise ValueError(
+            f"several runs have the same {by}, {', '.join(pair)}: take one selection criterion, as "
+            "frame[frame['criterion'] == 'last'], and name in pair what else tells runs apart"
+        )
     if reference not in set(frame[by]):
         there = ", ".join(map(str, frame[by].unique()))
         raise ValueError(f"the reference {reference!r} is no {by} of the frame; there is {there}")
-    scores = frame.pivot(index=list(pair), columns=by, values=value)
+    scores = frame.pivot(index=pair, columns=by, values=value)
     columns = ["difference", "low", "high", "n", "p"]
     rows = {}
     for name in dict.fromkeys(frame[by]):

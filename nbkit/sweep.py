@@ -92,7 +92,8 @@ def compute(
     Raises
     ------
     ValueError
-        For an unknown engine or device, a number of workers below 1, or one for another engine.
+        For what are no runs or is no store, an unknown engine or device, a number of workers below
+        1, or one for another engine.
     StoreError
         If results or checkpoints cannot be written, before anything is trained; if one cannot, what
         was stored before stays.
@@ -102,8 +103,12 @@ def compute(
     """
     start = time.monotonic()
     check(engine, device, workers)
-    store = store or Store()
-    wanted = list(dict.fromkeys(runs))
+    store = Store() if store is None else store
+    if not isinstance(store, Store):
+        raise ValueError(f"store must be a Store, as Store('a/folder'), got {store!r}")
+    wanted = [] if isinstance(runs, Run) else list(dict.fromkeys(runs))
+    if isinstance(runs, Run) or not all(isinstance(run, Run) for run in wanted):
+        raise ValueError("runs must be several Run: of a grid grid.values(), of a single run [run]")
     missing = store.missing(wanted)
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
     failed = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nbkit import paths
+from nbkit import checks, paths
 from nbkit.runs import Store
 
 UNFINISHED = "*No run of this table is finished yet.*"
@@ -40,14 +40,19 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
     Raises
     ------
     ValueError
-        If the frame lacks a column of ``by`` or ``metrics``.
+        If the frame lacks a column of ``by`` or ``metrics``, or has a run under several criteria.
     """
-    lost = [name for name in (*by, *metrics) if name not in frame]
-    if lost:
-        there = ", ".join(map(str, frame.columns))
-        raise ValueError(f"the frame has no column {', '.join(lost)}; there is {there}")
-    groups = frame.groupby(list(by), sort=False)
-    table = groups[list(metrics)].agg(["mean", "std"])
+    by, metrics = (
+        checks.columns(name, names, frame.columns)
+        for name, names in (("by", by), ("metrics", metrics))
+    )
+    if "criterion" in frame and "criterion" not in by and len(set(frame["criterion"])) > 1:
+        raise ValueError(
+            "the frame has several selection criteria, and a run would count once under each: take "
+            "one, as frame[frame['criterion'] == 'last'], or put 'criterion' into by"
+        )
+    groups = frame.groupby(by, sort=False)
+    table = groups[metrics].agg(["mean", "std"])
     table["n", ""] = groups[metrics[0]].count()
     return table
 

@@ -199,9 +199,11 @@ def _check_data(
     else:
         _check_targets(networks, targets, (2,), (torch.int64,))
         size = targets.shape[1]
-        if inputs.shape[:-1] not in ((size,), (networks, size)) or not inputs.is_floating_point():
+        shapes = ((size,), (networks, size))
+        known = isinstance(inputs, Tensor) and inputs.dtype == torch.float32
+        if not known or inputs.shape[:-1] not in shapes:
             raise ValueError(
-                f"inputs must be floats of shape ({size}, F) or ({networks}, {size}, F), "
+                f"inputs must be a float32 tensor of shape ({size}, F) or ({networks}, {size}, F), "
                 f"got {_kind(inputs)}"
             )
         if not torch.isfinite(inputs).all():
@@ -247,19 +249,21 @@ def _check_images(networks: int, images: Images, targets: Tensor | None, loss: L
 
 def _check_targets(networks: int, targets: Tensor | None, axes: tuple, kinds: tuple) -> None:
     if (
-        targets is None
+        not isinstance(targets, Tensor)
         or targets.ndim not in axes
         or targets.shape[0] != networks
         or targets.dtype not in kinds
     ):
         more = " or, with Images, uint8, int16 or int64 masks (1, N, H, W)" if 4 in axes else ""
         raise ValueError(
-            f"targets must be int64 of shape ({networks}, N){more}, got {_kind(targets)}"
+            f"targets must be an int64 tensor of shape ({networks}, N){more}, got {_kind(targets)}"
         )
 
 
-def _kind(tensor: Tensor | None) -> str:
-    return "None" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)}"
+def _kind(given: object) -> str:
+    if not isinstance(given, Tensor):
+        return "None" if given is None else type(given).__name__
+    return f"{given.dtype} {tuple(given.shape)}"
 
 
 def _check_loss(loss: Loss, networks: int, weight_ratio: Tensor | None) -> None:
@@ -267,11 +271,11 @@ def _check_loss(loss: Loss, networks: int, weight_ratio: Tensor | None) -> None:
         raise ValueError(f"loss must be a Loss (see losses.create), got {type(loss).__name__}")
     if weight_ratio is None:
         return
-    good = (weight_ratio > 0) & weight_ratio.isfinite()
-    if weight_ratio.shape != (networks,) or not good.all():
+    known = isinstance(weight_ratio, Tensor) and weight_ratio.shape == (networks,)
+    if not known or not ((weight_ratio > 0) & weight_ratio.isfinite()).all():
         raise ValueError(
-            f"weight_ratio must be {networks} finite numbers greater than 0, one a network, "
-            f"got shape {tuple(weight_ratio.shape)}"
+            f"weight_ratio must be a tensor of {networks} finite numbers greater than 0, one a "
+            f"network, got {_kind(weight_ratio)}"
         )
 
 

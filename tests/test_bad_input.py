@@ -321,9 +321,21 @@ BAD = {
         lambda: metrics.proxy_accuracy(Y, Y, 0.5, setting="three_sample"),
         r"setting must be one of one_sample, two_sample; got 'three_sample'",
     ),
+    "a confusion of NaN": (
+        lambda: metrics.classification(np.full((3, 3), NAN)),
+        r"counts, which are 0 or more",
+    ),
+    "a share of impossible probabilities": (
+        lambda: metrics.labelled_share([1.5, 0.2], np.array([1, 0])),
+        r"probabilities must be in \[0, 1\]",
+    ),
     "PU-AUC of void": (lambda: metrics.pu_auc(Y / 1, Y, 0.5), r"no void \(255\)"),
     "PU-AUC of bools": (lambda: metrics.pu_auc(Y / 1, Y == 1, 0.5), r"integer labels, got bool"),
     # data
+    "scenes of 4 objects": (
+        lambda: data.scenes(2, objects=4),
+        r"objects must be \(fewest, most\), got 4",
+    ),
     "moons of seed -1": (lambda: data.moons(-1), r"seed must be .*at least 0, got -1"),
     "moons of 4 points": (lambda: data.moons(0, examples=4), r"examples must be .*8, got 4"),
     "moons of noise -1": (lambda: data.moons(0, noise=-1), r"noise must be .*got -1"),
@@ -342,7 +354,7 @@ BAD = {
     "unknown schedule": (lambda: fit(schedule="step"), r"schedule must be one of .*got 'step'"),
     "targets of two networks": (
         lambda: fit(targets=torch.zeros(2, 4).long()),
-        r"targets must be int64 of shape \(1, N\), got torch.int64 \(2, 4\)",
+        r"targets must be an int64 tensor of shape \(1, N\), got torch.int64 \(2, 4\)",
     ),
     "float targets": (lambda: fit(targets=torch.ones(1, 4)), r"int64 .*got torch.float32 \(1, 4\)"),
     "target 2 of 2 classes": (
@@ -355,9 +367,23 @@ BAD = {
     ),
     "five inputs": (
         lambda: fit(inputs=torch.zeros(5, 2)),
-        r"inputs must be floats of shape \(4, F",
+        r"inputs must be a float32 tensor of shape \(4, F",
     ),
-    "integer inputs": (lambda: fit(inputs=torch.zeros(4, 2).long()), r"floats .*got torch.int64"),
+    "integer inputs": (lambda: fit(inputs=torch.zeros(4, 2).long()), r"float32 .*got torch.int64"),
+    "float64 inputs": (lambda: fit(inputs=torch.zeros(4, 2).double()), r"float32 .*float64"),
+    "inputs of NumPy": (lambda: fit(inputs=np.zeros((4, 2))), r"float32 tensor .*got ndarray"),
+    "targets of NumPy": (
+        lambda: fit(targets=np.zeros((1, 4), dtype=np.int64)),
+        r"targets must be an int64 tensor .*got ndarray",
+    ),
+    "a number for the weight ratios": (
+        lambda: fit(weight_ratio=2.0),
+        r"weight_ratio must be a tensor of 1 finite .*got float",
+    ),
+    "a number for seeds": (
+        lambda: models.MLP([2, 2], 0),
+        r"seeds must be a list, one a network, got 0: write \[0\]",
+    ),
     "NaN inputs": (lambda: fit(inputs=torch.full((4, 2), NAN)), r"inputs .*not finite"),
     "text for a flag": (
         lambda: losses.create("nnpu", prior=0.5, imbalanced="False"),

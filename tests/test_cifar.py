@@ -117,6 +117,13 @@ def test_a_cache_that_is_whole_and_read_only_is_read(full, monkeypatch):
     assert unseen == vehicles().fingerprint
 
 
+def test_a_link_to_nowhere_is_named_before_anything_is_fetched(empty):
+    empty.mkdir()
+    (empty / "cifar10").symlink_to("/nowhere/cifar10")
+    with pytest.raises(DataError, match="is a link to /nowhere/cifar10, which is not there"):
+        cifar()
+
+
 def test_without_data_or_network_the_error_tells_the_way_out(empty):
     with pytest.raises(DataError) as caught:
         cifar()

@@ -186,6 +186,13 @@ def test_only_some_runs_of_an_experiment(sandbox, capsys):
     assert f"{len(own)} runs: 0 found, {len(own)} computed" in capsys.readouterr().out
 
 
+def test_only_given_twice_means_both(sandbox, capsys):
+    assert cli.main([*SWEEP, "--only", "Weighted", "--only", "Exponential", "--list"]) == 0
+    grid = experiments.module("moons").grid("smoke")
+    count = len({run.key for names, run in grid.items() if names[0] in ("Weighted", "Exponential")})
+    assert f"{count} runs, {count} missing" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("experiment", "name", "place"),
     [

@@ -341,9 +341,9 @@ def test_mixing_pixels_is_refused_with_the_way_out(name, pixels, masks):
         (lambda m: torch.zeros_like(m), "no labelled positive"),
         (
             lambda m: m.float(),
-            r"targets must be int64 .*uint8, int16 or int64 masks.*got torch.float32",
+            r"targets must be an int64 tensor .*uint8, int16 or int64 masks.*got torch.float32",
         ),
-        (lambda m: m.repeat(2, 1, 1, 1), "targets must be int64"),
+        (lambda m: m.repeat(2, 1, 1, 1), "targets must be an int64 tensor"),
         (lambda m: None, "SquaredError"),
     ],
 )

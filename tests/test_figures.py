@@ -205,11 +205,12 @@ def test_a_panel_a_row_is_named_by_its_title_and_panels_wrap():
 
 
 KINDS = {
-    "losses": classification.DRAFT_ROWS,
+    "losses": classification.TABLE_ROWS,
     "masks": ("CrossEntropy", "Weighted", "Exponential", "Exponential, fade-in", "nnPU"),
     "nnPU": ("nnPU", "nnPU, fade-in", "nnPU, imbalanced", "CrossEntropy", "Dist-PU"),
     "features": [row for row in transfer.TABLE if row in style.COLORS],
     "errors": pretraining.VERBS,
+    "layers": ("CompleteCategory, fine-tuned", "RandomCategory, frozen", "random, frozen"),
 }
 
 

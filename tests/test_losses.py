@@ -723,6 +723,28 @@ def test_as_run_constant_is_the_log_of_the_clip():
     assert math.exp(-make("bootstrap_hard_as_run").scale) == pytest.approx(1e-7)
 
 
+@pytest.mark.parametrize(
+    ("formula", "got"),
+    [
+        (lambda self, log_p, y: -log_p.sum(1).mean(), r"got \(\)"),
+        (lambda self, log_p, y: -log_p, r"got \(4, 3\)"),
+        (lambda self, log_p, y: None, "got NoneType"),
+    ],
+)
+def test_a_formula_of_ones_own_must_give_one_term_a_position(monkeypatch, formula, got):
+    kind = type("Mine", (losses.Loss,), {"formula": formula})
+    monkeypatch.setitem(losses.LOSSES, "mine", kind)
+    message = rf"formula of Mine must return one term a position, of shape \(4,\), {got}"
+    with pytest.raises(ValueError, match=message):
+        losses.create("mine")(torch.zeros(4, 3), torch.tensor([0, 1, 2, 255]))
+
+
+def test_a_function_is_no_loss(monkeypatch):
+    monkeypatch.setitem(losses.LOSSES, "own", lambda logits, target: logits.mean())
+    with pytest.raises(ValueError, match="must be a class"):
+        losses.check("own")
+
+
 class Overridden(losses.Loss):
     def forward(self, logits, target):
         return logits.mean()
@@ -731,5 +753,5 @@ class Overridden(losses.Loss):
 @pytest.mark.parametrize("kind", [Overridden, torch.nn.Module, torch.nn.CrossEntropyLoss])
 def test_a_loss_of_ones_own_that_breaks_the_contract_is_told_so(monkeypatch, kind):
     monkeypatch.setitem(losses.LOSSES, "own", kind)
-    with pytest.raises(ValueError, match=rf"own: {kind.__name__} must be a Loss with a formula"):
+    with pytest.raises(ValueError, match=rf"own: {kind.__name__} must be a class, a Loss with"):
         losses.check("own")

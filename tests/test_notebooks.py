@@ -604,12 +604,19 @@ def test_a_notebook_without_parameters_cell_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("place", "message"), [(".", "is a folder: name"), ("tiny.ipynb/out.ipynb", "cannot write to")]
+    ("place", "message"),
+    [
+        (".", "is a folder: name"),
+        ("tiny.ipynb/out.ipynb", "cannot write to"),
+        ("../{}/tiny.ipynb", "would be overwritten: name another file"),
+    ],
 )
 def test_a_copy_that_cannot_be_written_is_told_before_anything_runs(place, message, tmp_path):
     path = tiny(tmp_path / "tiny.ipynb", parameters=PARAMETERS)
+    before = path.read_bytes()
     with pytest.raises(NotebookError, match=message):
-        notebooks.execute(path, tmp_path / place)
+        notebooks.execute(path, tmp_path / place.format(tmp_path.name))
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"cells": 3}'])

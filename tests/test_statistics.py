@@ -169,8 +169,24 @@ def test_an_unknown_reference_is_refused():
 
 def test_two_results_of_one_row_and_seed_are_refused():
     frame = pd.concat([scores(), scores().head(1)])
-    with pytest.raises(ValueError, match="duplicate"):
+    with pytest.raises(ValueError, match=r"several runs have the same row, seed: take one"):
         statistics.paired(frame, by="row", value="accuracy", reference="A")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"by": "Row"}, "no column Row; there is row, seed, accuracy"),
+        ({"value": "acc"}, "no column acc;"),
+        ({"pair": "seed"}, r"pair must be a list of columns, got 'seed': write \['seed'\]"),
+        ({"pair": ("fold", "seed")}, "no column fold;"),
+        ({"unit": "fold"}, "unit must be one of seed; got 'fold'"),
+    ],
+)
+def test_columns_that_the_frame_of_a_comparison_lacks_are_named(given, message):
+    usual = {"by": "row", "value": "accuracy", "reference": "A"}
+    with pytest.raises(ValueError, match=message):
+        statistics.paired(scores(), **usual | given)
 
 
 def test_levelling_takes_the_folds_out_and_nothing_else(rng):

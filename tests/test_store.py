@@ -139,7 +139,7 @@ def test_version_data_and_experiment_change_the_key(monkeypatch):
         ("seed", 1.0),
         ("seed", True),
         ("seed", -1),
-        ("seed", np.int64(1)),
+        ("seed", np.float64(1)),
         ("flag", 1),
         ("folder", Path("x")),
         ("folder", ["x"]),
@@ -149,6 +149,15 @@ def test_version_data_and_experiment_change_the_key(monkeypatch):
 def test_value_of_another_kind_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=name):
         FakeRun(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("share", np.float64(0.3)), ("seed", np.int64(1)), ("flag", np.True_)]
+)
+def test_a_number_of_numpy_makes_the_run_of_its_value(name, value):
+    run, plain = FakeRun(**{name: value}), FakeRun(**{name: value.item()})
+    assert (run, run.key) == (plain, plain.key)
+    assert type(getattr(run, name)) is type(value.item())
 
 
 @pytest.mark.parametrize(
@@ -311,6 +320,22 @@ def test_frame_of_an_experiment_leaves_out_a_broken_file_with_a_warning(store, h
     with pytest.warns(UserWarning, match=path.name):
         frame = store.frame("fake")
     assert set(frame.key) == {made[0].key}
+
+
+def test_a_file_that_is_not_named_as_a_run_is_left_alone(store, recwarn):
+    (run,) = put(store, 0)
+    notes = store.path(run).with_name("notes.json")
+    notes.write_text("{}")
+    assert set(store.frame("fake").key) == {run.key}
+    assert notes.exists()
+    assert not recwarn
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "fake/errors", "/tmp"])
+def test_a_frame_is_of_an_experiment_of_the_store(store, name):
+    put(store, 0)
+    with pytest.raises(ValueError, match="experiment must be one of"):
+        store.frame(name)
 
 
 def test_two_readers_may_set_the_same_file_aside(store, monkeypatch):

@@ -380,6 +380,19 @@ def test_workers_are_refused_where_they_are_not_ours(store):
         compute([FakeRun()], store, workers=2)
 
 
+@pytest.mark.parametrize(
+    "runs", [FakeRun(), {("row", 0): FakeRun()}, ["moons"], [None]], ids=lambda runs: repr(runs)[:9]
+)
+def test_what_are_no_runs_is_refused(store, runs):
+    with pytest.raises(ValueError, match=r"of a grid grid.values\(\), of a single run \[run\]"):
+        compute(runs, store)
+
+
+def test_a_path_is_no_store(tmp_path):
+    with pytest.raises(ValueError, match="store must be a Store"):
+        sweep.compute([FakeRun()], store=str(tmp_path))
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 17])
 def test_network_does_not_depend_on_its_stack(size):
     run = MoonsRun(epochs=2, seed=7, kept=0.3)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from nbkit import paths, tables
-from nbkit.experiments import cifar, scoring
+from nbkit.experiments import cifar, classification, scoring
 from nbkit.runs import Store
 
 
@@ -36,6 +36,14 @@ def test_rows_without_a_finished_run_are_shown_as_missing(store):
     assert shown["n"].to_dict() == {row: 2 * (row == "Weighted") for row in shown.index}
     assert (shown.drop("Weighted")[list(scoring.MACRO)] == "–").all(axis=None)
     assert "±" in shown.loc["Weighted", "f1"]
+
+
+def test_a_summary_of_several_criteria_is_refused(store):
+    finish(store, lambda row, seed: row == "Weighted")
+    frame = table(store)
+    with pytest.raises(ValueError, match=r"take one, as frame\[frame\['criterion'\] == 'last'\]"):
+        tables.summary(frame, ["row"], ["accuracy"])
+    assert len(tables.summary(frame, ["row", "criterion"], ["accuracy"])) > 1
 
 
 def test_a_frame_holds_what_the_store_holds(store):
@@ -160,12 +168,12 @@ def test_the_reliability_of_a_row_pools_its_runs(store):
 
 @pytest.mark.parametrize("preset", ["small", "paper"])
 def test_the_sweep_of_dropout_holds_the_table_and_differs_from_it_in_dropout_alone(preset):
-    grid, table = cifar.dropout(preset), cifar.table(preset)
+    grid, table = cifar.dropout(preset), cifar.table(preset) | cifar.extended(preset)
     for (row, rate, seed), run in grid.items():
         assert run == replace(table[row, seed], dropout=rate)
     for rate in (cifar.LESS_DROPOUT, cifar.DROPOUT):
         drawn = {(row, seed) for row, each, seed in grid if each == rate}
-        assert drawn == {key for key in table if key[0] != "DropoutReg"}
+        assert drawn == {key for key in table if key[0] in classification.TABLE_ROWS[:-1]}
     assert grid["CrossEntropy", cifar.MORE_DROPOUT, 0] == table["DropoutReg", 0]
 
 

@@ -144,7 +144,7 @@ def test_nothing_is_dropped_in_evaluation(network):
     assert torch.equal(network(x), network(x))
 
 
-@pytest.mark.parametrize("seeds", [[], [0, 1]])
-def test_a_stack_is_refused(seeds):
-    with pytest.raises(ValueError, match="one seed"):
+@pytest.mark.parametrize(("seeds", "message"), [([], "number of seeds"), ([0, 1], "one seed")])
+def test_a_stack_is_refused(seeds, message):
+    with pytest.raises(ValueError, match=message):
         models.VGG8(11, seeds)

@@ -139,6 +139,8 @@ def scenes(
     """
     checks.count("images", images)
     checks.count("size", size, least=32)
+    if not isinstance(objects, (tuple, list)) or len(objects) != 2:
+        raise ValueError(f"objects must be (fewest, most), got {objects!r}")
     low, high = objects
     if checks.count("objects", low) > checks.count("objects", high):
         raise ValueError(f"objects must be (fewest, most), got {objects!r}")

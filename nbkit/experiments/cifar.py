@@ -26,7 +26,7 @@ LESS_DROPOUT, DROPOUT, MORE_DROPOUT = 0.1, 0.5, 0.7  # DROPOUT: the author's; MO
 ESTIMATOR = "-estimator"  # of the share of labels: ends the name of its checkpoint
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
 FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
-DROPOUT_ROWS = DRAFT_ROWS[:-1]
+DROPOUT_ROWS = classification.TABLE_ROWS[:-1]
 LENGTH_ROWS = ("Exponential", "Weighted", "CrossEntropy", "Complete")
 PRECISION_ROWS = ("P+N", "Complete", "Exponential")
 EVALUATION_BATCH = 500
@@ -174,7 +174,7 @@ def binary(preset: str) -> dict[tuple[str, int], CifarRun]:
 
 
 def dropout(preset: str) -> dict[tuple[str, float, int], CifarRun]:
-    """Return the sweep of dropout by (row, dropout, seed).
+    """Return the sweep of dropout, of ``DROPOUT_ROWS``, by (row, dropout, seed).
 
     ``LESS_DROPOUT`` and ``DROPOUT`` have all seeds of Table 2, the other rates of the preset its
     ``dropout_seeds``; CrossEntropy with ``MORE_DROPOUT`` is DropoutReg.

@@ -51,6 +51,7 @@ def pixel_rows(
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
+        axis.spines[:].set_visible(False)
     label = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
     for axis, name in zip(axes[:, 0], ("image", *rows), strict=True):
         axis.set_ylabel(name, **label)

@@ -22,6 +22,7 @@ COLORS = {
     "DropoutReg": "#E69F00",
     "nnPU": "#332288",
     "Dist-PU": "#999933",
+    "Exponential, r = 1": "#882255",
     "Exponential, fade-in": "#8C564B",
     "nnPU, fade-in": "#AA3377",
     "nnPU, imbalanced": "#009988",
@@ -38,10 +39,12 @@ COLORS = {
     "misannotated": "#009E73",
 }
 # colour is not all that tells a line: of the rows that share a figure no two have the same of both
-DASHED = ("CrossEntropy", "FromScratch", "P+N", "nnPU, imbalanced")
+DASHED = ("CrossEntropy", "FromScratch", "P+N")
+KINDS = {", fade-in": ":", ", imbalanced": "--", ", frozen": "--", ", fine-tuned": "-"}
 MARKERS = {
     "Complete": "*",
     "Exponential": "s",
+    "Exponential, r = 1": "<",
     "BootstrapHard": "D",
     "P+N": "^",
     "DropoutReg": "v",
@@ -62,10 +65,11 @@ ABSENT = "no finished run"
 
 def look(name: str) -> dict:
     """Return how the line of a row is drawn: colour, dash and marker."""
-    dash = "--" if name in DASHED else ":" if name.endswith("fade-in") else "-"
-    base = name.removesuffix(", fade-in").removesuffix(", imbalanced")
-    marker = MARKERS.get(base, "o")
-    return {"color": COLORS.get(name), "linestyle": dash, "marker": marker, "markersize": 4.5}
+    kind = next((kind for kind in KINDS if name.endswith(kind)), "")
+    base = name.removesuffix(kind)
+    dash = "--" if base in DASHED else KINDS.get(kind, "-")
+    color, marker = COLORS.get(name, COLORS.get(base)), MARKERS.get(base, "o")
+    return {"color": color, "linestyle": dash, "marker": marker, "markersize": 4.5}
 
 
 def absent(axis: mpl.axes.Axes, row: float | None = None) -> None:

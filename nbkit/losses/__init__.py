@@ -82,10 +82,11 @@ def create(name: str, **hyper) -> Loss:
     0.5
     """
     kind = LOSSES[checks.choice("loss", name, LOSSES)]
-    if not issubclass(kind, Loss) or (kind.formula is Loss.formula and kind.value is Loss.value):
+    known = isinstance(kind, type) and issubclass(kind, Loss)
+    if not known or (kind.formula is Loss.formula and kind.value is Loss.value):
         raise ValueError(
-            f"{name}: {kind.__name__} must be a Loss with a formula, one term an example, or a "
-            "value, a risk of the batch (and no forward of its own)"
+            f"{name}: {getattr(kind, '__name__', kind)} must be a class, a Loss with a formula, "
+            "one term an example, or a value, a risk of the batch (and no forward of its own)"
         )
     accepted = inspect.signature(kind).parameters
     unknown = set(hyper) - set(accepted)

@@ -63,7 +63,14 @@ class Loss(nn.Module):
         """Return ``formula`` at every position, 0 where the target is void; shape of target."""
         valid = target != VOID
         y = torch.where(valid, target, 0).long()
-        return torch.where(valid, self.formula(wide(logits).log_softmax(1), y), 0)
+        terms = self.formula(wide(logits).log_softmax(1), y)
+        if not isinstance(terms, Tensor) or terms.shape != y.shape:
+            got = tuple(terms.shape) if isinstance(terms, Tensor) else type(terms).__name__
+            raise ValueError(
+                f"the formula of {type(self).__name__} must return one term a position, of shape "
+                f"{tuple(y.shape)}, got {got}: the mean is taken later, with the class weights"
+            )
+        return torch.where(valid, terms, 0)
 
     def per_example(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the weighted loss of each position, 0 where void; shape of target.

@@ -276,9 +276,11 @@ def labelled_share(probability: np.ndarray, observed: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there is no labelled positive.
+        If there is no labelled positive, or a probability is outside [0, 1].
     """
     probability, observed = _paired("probability", _scores(probability), "observed", observed)
+    if ((probability < 0) | (probability > 1)).any():
+        raise ValueError("probabilities must be in [0, 1]")
     labelled, _ = _samples(observed, "one_sample")
     return (probability * labelled).sum(-1) / labelled.sum(-1)
 
@@ -333,6 +335,8 @@ def _scores(values: np.ndarray) -> np.ndarray:
 def square(confusion: np.ndarray) -> np.ndarray:
     """Return confusion matrices, (..., C, C); ValueError for what is none."""
     confusion = np.asarray(confusion)
-    if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2] or (confusion < 0).any():
+    if confusion.ndim < 2 or confusion.shape[-1] != confusion.shape[-2]:
         raise ValueError(f"expected counts of shape (..., C, C), got shape {confusion.shape}")
+    if not (confusion >= 0).all():  # a NaN neither
+        raise ValueError("expected counts, which are 0 or more, got others")
     return confusion

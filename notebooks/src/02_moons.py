@@ -6,7 +6,7 @@
 
 # %% [markdown]
 # > **You will learn** to read the draft's Figure 3; how far each loss gets as labels vanish; and
-# > that the point where it collapses can be computed beforehand.
+# > that the point where it falls can be computed beforehand.
 # >
 # > **Needs** notebook 01. **Takes** a minute. **Downloads** nothing.
 # > **Expect** balanced accuracy .66 for cross-entropy with half of the labels, .91 for the

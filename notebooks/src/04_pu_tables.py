@@ -31,15 +31,15 @@ import numpy as np
 import pandas as pd
 from IPython.display import display
 
-from nbkit import checks, data, exercises, figures, losses, statistics, sweep, tables
+from nbkit import checks, data, exercises, figures, losses, presets, statistics, sweep, tables
 from nbkit.data.cifar import NEAR_POSITIVE, present
 from nbkit.experiments import cifar, classification, scoring
-from nbkit.presets import sizes
 from nbkit.runs import Store
 
 figures.use_style()
 store = Store()
 sweep.check(engine, device)
+protocol = presets.photographs(photographs, "cifar")
 command = f"nbkit sweep cifar --preset {photographs}"
 
 # %% [markdown]
@@ -66,7 +66,6 @@ progress
 # In *one cycle* the learning rate rises over the first 30 % of the steps and then falls to 0.
 
 # %% tags=["nbval-check-output"]
-protocol = sizes(photographs, "cifar")
 images = protocol["images"] or 100_000
 print(f"{images:,} training images, a tenth of them held out; 20,000 test images, true labels")
 print(
@@ -96,20 +95,16 @@ for row, kind in cifar.rows(epochs=protocol["epochs"]).items():
 
 # %% tags=["setup"]
 order = list(classification.DRAFT_ROWS)
-ROWS = [*order[:5], "Exponential, r = 1", *order[5:]]
+ROWS = list(classification.TABLE_ROWS)
 SIZES = {photographs: f"preset {photographs}"} | {"paper": "full size"}
-
-
-def of_table(name: str) -> tuple[pd.DataFrame, str]:
-    """Return the rows of Table 2 at a preset, and the command that computes them."""
-    frame = store.grid_frame(cifar.table(name) | cifar.extended(name), ("row", "seed"))
-    sweep_of = f"nbkit sweep cifar --preset {name} --only"
-    words = f"{sweep_of} table`, `{sweep_of} '{ROWS[5]}'"
-    return frame[frame["row"].isin(ROWS)], words
-
-
-(table, of_small), (paper, of_paper) = of_table(photographs), of_table("paper")
+grids = {name: cifar.table(name) | cifar.extended(name) for name in SIZES}
+frames = {name: store.grid_frame(grid, ("row", "seed")) for name, grid in grids.items()}
+extended, every = grids[photographs], frames[photographs]
+every_last = every[every["criterion"] == "last"]
+table, paper = (frames[name][frames[name]["row"].isin(ROWS)] for name in (photographs, "paper"))
 last, full_size = (frame[frame["criterion"] == "last"] for frame in (table, paper))
+sweeps = (f"nbkit sweep cifar --preset {name} --only" for name in (photographs, "paper"))
+of_small, of_paper = (f"{each} table`, `{each} '{classification.UNWEIGHTED}'" for each in sweeps)
 
 # %% tags=["setup"]
 logs = tables.published("cifar_logs")
@@ -215,9 +210,6 @@ finished.drop(columns=["precision", "recall"])  # they stand below
 
 # %% tags=["nbval-check-output"]
 losses_of = [*order, "Weighted, half", "Exponential, r = 1, fade-in"]
-extended = {**cifar.table(photographs), **cifar.extended(photographs)}
-every = store.grid_frame(extended, ("row", "seed"))
-every_last = every[every["criterion"] == "last"]
 ranks = every_last[every_last["row"].isin(losses_of)].groupby("row")["accuracy"].mean().dropna()
 print(tables.caption(every_last[every_last["row"].isin(losses_of)], "last epoch", command))
 ranked = "; ".join(f"{row} {score:.3f}" for row, score in ranks.sort_values()[::-1].items())
@@ -979,7 +971,7 @@ if drafted:
     print(f"Against {drafted[0]}, seed by seed, after Holm's correction:")
     against = statistics.paired(pu, by="row", value="accuracy", reference=drafted[0])
     for verdict, part in against.groupby("verdict"):
-        print(f"  {verdict}: {'; '.join(part.index)}")
+        print(textwrap.indent(textwrap.fill(f"{verdict}: {'; '.join(part.index)}", 93), "  "))
 if {"Complete", "CrossEntropy"} <= set(scored.index):
     by_seed = every_last.pivot(index="seed", columns="row", values="accuracy")
     ahead = by_seed.sub(by_seed["CrossEntropy"], axis=0)

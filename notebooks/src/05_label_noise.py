@@ -11,8 +11,8 @@
 # > but not flipped instances.
 # >
 # > **Needs** notebook 01. **Takes** ten seconds; nothing is trained. **Downloads** nothing.
-# > **Expect** one curve in section 5.4 that a vote of neighbours lifts, and one that it leaves
-# > where it was.
+# > **Expect** one curve in section 5.4 that a vote of neighbours lifts, up to a rate of .7, and one
+# > that it leaves where it was.
 # >
 # > On photographs: `papermill 05_label_noise.ipynb out.ipynb -p dataset PATH`, where PATH is a
 # > folder in the layout of PASCAL VOC, your own included, or one of the names msrc, pets3, coco20
@@ -290,8 +290,8 @@ tables.as_published(dataset != "scenes" or gain.max() < 0.02)
 # label is no longer the most frequent, at a rate of $(K - 1) / K$. Under instance flips it buys
 # nothing at any rate. (Instances are few, so their curve strays from a straight line.) A
 # convolutional network averages over neighbours too: its outputs are smooth, and few weights fit
-# many pixels. So it can undo noise on pixels cheaply, and a test with flipped pixels says little
-# about annotators.
+# many pixels. So it may undo noise on pixels cheaply (which is not tried here), and a test with
+# flipped pixels may say little about annotators.
 
 # %% [markdown]
 # ## 5.5 Missing at random, or the hard ones?

@@ -400,7 +400,7 @@ counted = tables.by_fold(
     categories.rename(columns={"categories": "row"}),
     list(dict.fromkeys(categories["categories"])),
     size["curve_folds"],
-)
+).rename_axis("categories")
 tables.save(counted, f"figure2_{dataset}")
 print(tables.caption(categories, told, f"{command} --only categories"))
 counted
@@ -483,9 +483,9 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** the gap between a frozen line and the random one is what the features hold; the gap
-# between RandomCategory and CompleteCategory is what wrong names have cost, layer by layer. On the
-# scenes frozen layers hold up to conv4 and drop from conv5 on, where RandomCategory falls below
+# **See:** the gap between a frozen line (broken) and the random one is what the features hold; the
+# gap between RandomCategory and CompleteCategory is what wrong names have cost, layer by layer. On
+# the scenes frozen layers hold up to conv4 and drop from conv5 on, where RandomCategory falls below
 # FromScratch. A point is one run: this is a hint, no more.
 
 # %% tags=["nbval-check-output"]
@@ -645,14 +645,15 @@ figures.save(
 )
 
 # %% [markdown]
-# **See:** they do not tell the same story. On the scenes clean labels help by .05, and wrong ones
-# keep part of it. On MSRC no gain was found, not even from clean labels (at most .02 by the
-# interval), so these runs cannot say what wrong labels lose. ImageLabels is lower on these folds,
-# but with a fold as one observation (last column below) not told apart. Random names and one
-# category lie .03 below no pre-training, each by an interval of its own that misses 0, and are not
-# told apart after Holm. How noisy such a number is: on another processor, which adds in another
-# order, the 21 runs of seed 0 ended .02 from these in the mean, up or down, and at most .06
-# (earlier results, kept in the project's history). That is what another seed does too.
+# **See:** they do not tell the same story. On the scenes clean labels help by .05, and labels
+# without names or with random ones keep part of it. On MSRC no gain was found, not even from clean
+# labels (at most .02 by the interval), so these runs cannot say what wrong labels lose. ImageLabels
+# is lower on these folds, but with a fold as one observation (last column below) not told apart.
+# Random names and one category lie .03 below no pre-training, each by an interval of its own that
+# misses 0, and are not told apart after Holm. How noisy such a number is: on another processor,
+# which adds in another order, the 21 runs of seed 0 ended .02 from these in the mean, up or down,
+# and at most .06 (earlier results, kept in the project's history). That is what another seed does
+# too.
 
 # %% tags=["nbval-check-output"]
 photo_table = beside({**sources, "ours": (photo, photo_folds, 3)})
@@ -693,7 +694,7 @@ figures.save(
 # %% tags=["nbval-check-output"]
 photo_curve = by_rate(photo_rates)
 tables.save(photo_curve, f"rates_{photo_data}")
-print(tables.caption(every_rate, f"seeds that are whole: {by_n}", f"{photo_command} --only rates"))
+print(tables.caption(every_rate, f"whole seeds: {by_n}", f"{photo_command} --only rates"))
 photo_curve
 
 # %% [markdown]
@@ -801,14 +802,14 @@ print("\n\n".join(textwrap.fill(sentence, 95) for sentence in sentences))
 
 # %% [markdown]
 # **See:** on the scenes the hypothesis, as quoted, holds for these folds: two kinds of wrong labels
-# beat FromScratch. But none is harmless. Labels that tell objects from background keep two thirds
-# of the gain without names and more than half of it with random ones, in the mean (12 pairs do not
-# tell the latter from one half); names are worth the rest. For one category with all others missing
-# no gain is found. That clean labels help, and that all three stay below them, also stands with a
-# fold as one observation. How much an error costs depends on its rate (6.7): missing instances cost
-# the more, the more there are, as far as two pairs can show. On MSRC no gain from clean labels is
-# found that wrong ones could spoil. Random names and one category with all others missing lie .03
-# below clean labels there, which after Holm is not told apart.
+# beat FromScratch. But none of the three rows is harmless. Labels that tell objects from background
+# keep two thirds of the gain without names and more than half of it with random ones, in the mean
+# (12 pairs tell neither from one half, nor one from the other); names are worth the rest. For one
+# category with all others missing no gain is found. That clean labels help, and that all three stay
+# below them, also stands with a fold as one observation. How much an error costs depends on its
+# rate (6.7): missing instances cost the more, the more there are, as far as two pairs can show. On
+# MSRC no gain from clean labels is found that wrong ones could spoil. Random names and one category
+# with all others missing lie .03 below clean labels there, which after Holm is not told apart.
 #
 # ## 6.14 A run of your own
 #

@@ -54,7 +54,6 @@ for section in ("segmentation", "transfer"):
 # %% tags=["setup"]
 less_dropout = store.grid_frame(cifar.dropout("paper"), ("row", "dropout", "seed"))
 less_dropout = less_dropout[less_dropout["dropout"] == cifar.LESS_DROPOUT]
-FULL_ROWS = [*classification.DRAFT_ROWS, "Exponential, r = 1"]
 full_size = store.grid_frame(cifar.table("paper") | cifar.extended("paper"), ("row", "seed"))
 toys, digits = moons.grid(preset), classification.grid(preset)
 sweep.compute([*toys.values(), *digits.values()], engine=engine, device=device, store=store)
@@ -69,7 +68,7 @@ frames = {
     "CIFAR": store.grid_frame(
         cifar.table(photographs) | cifar.extended(photographs), ("row", "seed")
     ),
-    "CIFAR, full size": full_size[full_size["row"].isin(FULL_ROWS)],
+    "CIFAR, full size": full_size[full_size["row"].isin(classification.TABLE_ROWS)],
     "CIFAR, full size, dropout .1": less_dropout,
     "scenes": store.grid_frame(segmentation.single(preset), ("row", "seed")),
     "pets": store.grid_frame(segmentation.single(photographs), ("row", "seed")),
