@@ -2,7 +2,7 @@
 
 import sys
 
-from nbkit.cli import main
+from nbkit.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -79,8 +79,8 @@ def columns(name: str, names: Sequence[str], there: Iterable[str]) -> list[str]:
 
 def seeds(values: Sequence[int]) -> list[int]:
     """Return seeds, one a network, as a list; ValueError for none, or for one outside of a list."""
-    if isinstance(values, (int, np.integer)):
-        raise ValueError(f"seeds must be a list, one a network, got {values!r}: write [{values!r}]")
+    if not isinstance(values, Iterable):
+        raise ValueError(f"seeds must be a list, one a network, as [0], got {values!r}")
     drawn = [count("every seed", seed, least=0) for seed in values]
     count("the number of seeds", len(drawn))
     return drawn

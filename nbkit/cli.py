@@ -3,14 +3,21 @@
 import argparse
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable
 
 from nbkit import __version__
 
 
+def run() -> int:
+    """Run the command of this process; a time limit stops it (SIGTERM) as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return main()
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; the exit status is 0, 1 (something failed) or 2 (wrong words)."""
+    """Run a command; its status is 0, 1 (something failed), 2 (wrong words) or 130 (stopped)."""
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
@@ -147,9 +154,8 @@ def _sweep(args: argparse.Namespace) -> int:
     second = dict.fromkeys(names[1] for names in grid if isinstance(names[1], str))
     chosen = {} if args.only else grid
     for name in args.only or ():
-        place = (
-            0 if checks.choice("only", name, first | second) in first else 1
-        )  # a part goes first
+        checks.choice("only", name, first | second)
+        place = 0 if name in first else 1  # a part may have the name of a row of another
         chosen |= {names: run for names, run in grid.items() if names[place] == name}
     runs = list(dict.fromkeys(chosen.values()))
     store = Store()

@@ -167,10 +167,9 @@ def execute(
     except DeadKernelError as error:
         reason = "killed its kernel, most likely for lack of memory"
         raise _failed(path, output, reason) from error
-    except OSError as error:
-        raise NotebookError(f"{path.name}: cannot write {output}: {_line(error)}") from error
-    except (NoSuchKernel, RuntimeError) as error:
-        raise NotebookError(f"{path.name}: no kernel could be started: {_line(error)}") from error
+    except (NoSuchKernel, RuntimeError, OSError) as error:
+        reason = f"no kernel, or no room for its copy: {_line(error)}"
+        raise NotebookError(f"{path.name}: cannot be run: {reason}") from error
     _tidy(output)
     return time.monotonic() - start
 

@@ -67,6 +67,8 @@ def study(
     NotebookError
         At the end, if notebooks failed; the pages of the others are there. At once, if there is
         none.
+    StoreError
+        If nothing can be written to ``NBKIT_RUNS``.
     """
     check_writable(paths.runs(), "NBKIT_RUNS")
     folder = paths.runs() / preset

@@ -32,7 +32,7 @@ def sizes(preset: str, section: str) -> dict:
 
 
 def photographs(preset: str, section: str) -> dict:
-    """Return the sizes of a section whose images are photographs; ValueError for made scenes."""
+    """Return ``sizes`` of a section of photographs; ValueError for made scenes too."""
     try:
         chosen = sizes(preset, section)
     except ValueError as error:

@@ -46,7 +46,7 @@ class Run:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, (np.bool_, np.integer, np.float64)):  # a float32 is another number
+            if isinstance(value, (np.bool_, np.integer, np.float64)):  # a float32 of .3 is not .3
                 value = value.item()
                 object.__setattr__(self, field.name, value)
             if field.type not in (bool, int, float, str):
@@ -231,8 +231,7 @@ class Store:
 
     def _records(self, experiment: str) -> Iterator[tuple[str, dict]]:
         for path in sorted((self.root / experiment).glob("*.json")):
-            record = _read(path) if KEY.fullmatch(path.stem) else None  # others are not ours
-            if record is not None:
+            if KEY.fullmatch(path.stem) and (record := _read(path)) is not None:
                 yield path.stem, record
 
     def _write(self, path: Path, text: str) -> None:

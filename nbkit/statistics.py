@@ -137,7 +137,7 @@ def paired(
         If the frame lacks a column or the reference, ``unit`` is not of the pair, or two runs have
         one row and pair.
     """
-    checks.columns("by and value", [by, value], frame.columns)
+    checks.columns("by", [by, value], frame.columns)
     pair = checks.columns("pair", pair, frame.columns)
     if unit is not None:
         checks.choice("unit", unit, pair)

@@ -106,9 +106,10 @@ def compute(
     store = Store() if store is None else store
     if not isinstance(store, Store):
         raise ValueError(f"store must be a Store, as Store('a/folder'), got {store!r}")
-    wanted = [] if isinstance(runs, Run) else list(dict.fromkeys(runs))
-    if isinstance(runs, Run) or not all(isinstance(run, Run) for run in wanted):
+    given = list(runs) if isinstance(runs, Iterable) else [None]
+    if not all(isinstance(run, Run) for run in given):
         raise ValueError("runs must be several Run: of a grid grid.values(), of a single run [run]")
+    wanted = list(dict.fromkeys(given))
     missing = store.missing(wanted)
     report = Report(total=len(wanted), found=len(wanted) - len(missing))
     failed = {}

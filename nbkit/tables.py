@@ -42,11 +42,9 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
     ValueError
         If the frame lacks a column of ``by`` or ``metrics``, or has a run under several criteria.
     """
-    by, metrics = (
-        checks.columns(name, names, frame.columns)
-        for name, names in (("by", by), ("metrics", metrics))
-    )
-    if "criterion" in frame and "criterion" not in by and len(set(frame["criterion"])) > 1:
+    by = checks.columns("by", by, frame.columns)
+    metrics = checks.columns("metrics", metrics, frame.columns)
+    if "criterion" in frame and "criterion" not in by and len(frame["criterion"].unique()) > 1:
         raise ValueError(
             "the frame has several selection criteria, and a run would count once under each: take "
             "one, as frame[frame['criterion'] == 'last'], or put 'criterion' into by"

@@ -79,7 +79,7 @@ def fit(
         Maps (S, B, ...) inputs to (S, B, C, ...) logits. Batches follow from the seeds: networks of
         equal seed see the same examples in the same order. The generators, of whatever it draws,
         are there after the first ``begin_epoch`` and stay the same objects.
-    inputs : (N, F) or (S, N, F) float tensor, or Images
+    inputs : (N, F) or (S, N, F) float32 tensor, or Images
         Shared by all networks, or each network's own. Images are for one network alone, which sees
         them augmented.
     targets : (S, N) int64 tensor; with Images also (1, N, K) or (1, N, H, W), any of ``LABELS``

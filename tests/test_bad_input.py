@@ -382,7 +382,7 @@ BAD = {
     ),
     "a number for seeds": (
         lambda: models.MLP([2, 2], 0),
-        r"seeds must be a list, one a network, got 0: write \[0\]",
+        r"seeds must be a list, one a network, as \[0\], got 0",
     ),
     "NaN inputs": (lambda: fit(inputs=torch.full((4, 2), NAN)), r"inputs .*not finite"),
     "text for a flag": (

@@ -374,9 +374,12 @@ def test_labels_are_missing_with_p_and_u_alone(monkeypatch, annotation):
     )
 
 
-def test_the_table_has_the_draft_s_rows_and_the_figure_shares_its_runs():
+def test_the_table_has_the_draft_s_rows_and_one_without_weights_and_the_figure_shares_its_runs():
     table, figure = cifar.table("small"), cifar.figure("small")
-    assert {row for row, _ in table} == set(classification.DRAFT_ROWS)
+    assert {row for row, _ in table} == {*classification.DRAFT_ROWS, classification.UNWEIGHTED}
+    assert table[classification.UNWEIGHTED, 0] == dataclasses.replace(
+        table["Exponential", 0], weight_ratio=1.0
+    )
     assert figure["Exponential", 0.5, 0].key == table["Exponential", 0].key
     assert figure["CrossEntropy", 1.0, 0].key == table["Complete", 0].key
     assert table["DropoutReg", 0].dropout > table["CrossEntropy", 0].dropout == 0.5

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -247,6 +248,20 @@ def test_an_interrupted_command_says_how_to_go_on(sandbox, monkeypatch, capsys):
 
     monkeypatch.setattr(pages, "study", stops)
     assert cli.main(["study", "--preset", "smoke"]) == 130
+    assert "the same command continues" in capsys.readouterr().err
+
+
+def test_a_time_limit_says_how_to_go_on(sandbox, monkeypatch, capsys):
+    def stops(*args, **kwargs):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(pages, "study", stops)
+    monkeypatch.setattr(sys, "argv", ["nbkit", "study", "--preset", "smoke"])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert cli.run() == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert "the same command continues" in capsys.readouterr().err
 
 

@@ -50,6 +50,7 @@ from nbkit.experiments.pretraining import TransferRun, divide
 from nbkit.experiments.segmentation import SegmentationRun
 from nbkit.experiments.thresholds import ThresholdRun
 from nbkit.notebooks import NotebookError
+from nbkit.runs import StoreError
 
 ROOT = paths.ROOT
 
@@ -171,7 +172,7 @@ def test_folders_that_may_not_be_entered_are_named_with_the_way_out(sandbox, loc
     assert cli.main(["data", "where"]) == 0
     assert "missing" in capsys.readouterr().out
     assert cli.main(["data", "verify"]) == 0
-    assert "nothing in the cache" in capsys.readouterr().out
+    assert f"nothing in the cache yet, {paths.cache()}:" in capsys.readouterr().out
     assert "missing" in said(["data", "verify", "cifar10"], capsys)
     assert cli.main(["data", "verify", "msrc"]) == 1
     assert "no such folder" in capsys.readouterr().err
@@ -315,7 +316,7 @@ def test_a_spoilt_checkpoint_is_named_with_the_way_out(tmp_path, spoil):
     with pytest.raises(train.TrainingError, match=r"run.pt cannot be read \(") as caught:
         fit(path, 2)
     told = one_line(caught.value)
-    assert told.endswith("delete it and start again")
+    assert told.endswith("delete it and start again, or name another file if it is no checkpoint")
     assert "weights_only" not in told
 
 
@@ -542,6 +543,13 @@ def test_a_fresh_study_starts_from_an_empty_store(project, monkeypatch):
     assert old.exists()
     study(monkeypatch, fresh=True)
     assert not old.exists()
+
+
+def test_a_study_that_cannot_write_names_the_variable(project, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NBKIT_RUNS", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match="set NBKIT_RUNS to a folder you can write to"):
+        pages.study("smoke", show=print)
 
 
 def test_a_study_without_notebooks_says_where_they_should_be(project, monkeypatch):
@@ -791,6 +799,16 @@ def test_a_study_says_what_its_preset_lacks(own, preset, capsys):
     told = said(["study", "--preset", preset], capsys)
     assert "thresholds, moons, classification, label_noise" in told
     assert "take smoke or laptop" in told
+
+
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [("foo", "must be one of"), ("laptop", "has no cifar"), ("smoke", "of made scenes")],
+)
+def test_a_preset_without_photographs_is_told_as_such(preset, message):
+    section = "segmentation" if preset == "smoke" else "cifar"
+    with pytest.raises(ValueError, match=rf"photographs = '{preset}': .*{message}"):
+        presets.photographs(preset, section)
 
 
 def test_the_shipped_presets_are_right():

@@ -204,13 +204,14 @@ def test_a_panel_a_row_is_named_by_its_title_and_panels_wrap():
     assert legend(figure) == ["constant"]
 
 
+LAYERS = ("Complete", "Random")
 KINDS = {
     "losses": classification.TABLE_ROWS,
     "masks": ("CrossEntropy", "Weighted", "Exponential", "Exponential, fade-in", "nnPU"),
     "nnPU": ("nnPU", "nnPU, fade-in", "nnPU, imbalanced", "CrossEntropy", "Dist-PU"),
     "features": [row for row in transfer.TABLE if row in style.COLORS],
     "errors": pretraining.VERBS,
-    "layers": ("CompleteCategory, fine-tuned", "RandomCategory, frozen", "random, frozen"),
+    "layers": [f"{row}Category, {kind}" for row in LAYERS for kind in ("fine-tuned", "frozen")],
 }
 
 
@@ -219,4 +220,4 @@ def test_lines_of_a_figure_differ_in_more_than_colour(kind):
     looks = [style.look(name) for name in KINDS[kind]]
     assert len(looks) > 2
     assert len({(one["marker"], one["linestyle"]) for one in looks}) == len(looks)
-    assert len({one["color"] for one in looks}) == len(looks)
+    assert len({one["color"] for one in looks}) == len(LAYERS if kind == "layers" else looks)

@@ -731,12 +731,13 @@ def test_as_run_constant_is_the_log_of_the_clip():
         (lambda self, log_p, y: None, "got NoneType"),
     ],
 )
-def test_a_formula_of_ones_own_must_give_one_term_a_position(monkeypatch, formula, got):
+@pytest.mark.parametrize("wrap", [lambda loss: loss, losses.FadeIn], ids=["bare", "faded in"])
+def test_a_formula_of_ones_own_must_give_one_term_a_position(monkeypatch, formula, got, wrap):
     kind = type("Mine", (losses.Loss,), {"formula": formula})
     monkeypatch.setitem(losses.LOSSES, "mine", kind)
     message = rf"formula of Mine must return one term a position, of shape \(4,\), {got}"
     with pytest.raises(ValueError, match=message):
-        losses.create("mine")(torch.zeros(4, 3), torch.tensor([0, 1, 2, 255]))
+        wrap(losses.create("mine"))(torch.zeros(4, 3), torch.tensor([0, 1, 2, 255]))
 
 
 def test_a_function_is_no_loss(monkeypatch):

@@ -3,6 +3,7 @@
 import ast
 import base64
 import contextlib
+import errno
 import functools
 import io
 import itertools
@@ -674,7 +675,16 @@ def test_the_executed_copy_of_a_failure_is_kept_for_reading(failed, source, reas
 
 def test_a_kernel_that_does_not_start_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(notebooks.KERNEL, "name", "no-such-kernel")
-    with pytest.raises(NotebookError, match=r"^tiny.ipynb: no kernel could be started: .*$"):
+    with pytest.raises(NotebookError, match=r"^tiny.ipynb: cannot be run: no kernel, .*$"):
+        notebooks.execute(tiny(tmp_path / "tiny.ipynb"), tmp_path / "out.ipynb")
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(papermill, "execute_notebook", full)
+    with pytest.raises(NotebookError, match=r"^tiny.ipynb: cannot be run: .*No space left.*$"):
         notebooks.execute(tiny(tmp_path / "tiny.ipynb"), tmp_path / "out.ipynb")
 
 

@@ -381,7 +381,9 @@ def test_workers_are_refused_where_they_are_not_ours(store):
 
 
 @pytest.mark.parametrize(
-    "runs", [FakeRun(), {("row", 0): FakeRun()}, ["moons"], [None]], ids=lambda runs: repr(runs)[:9]
+    "runs",
+    [FakeRun(), {("row", 0): FakeRun()}, [[FakeRun()]], "moons", None],
+    ids=lambda runs: repr(runs)[:9],
 )
 def test_what_are_no_runs_is_refused(store, runs):
     with pytest.raises(ValueError, match=r"of a grid grid.values\(\), of a single run \[run\]"):

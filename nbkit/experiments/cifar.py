@@ -16,7 +16,7 @@ from nbkit.checks import VOID
 from nbkit.data.cifar import check_images, fingerprint, require
 from nbkit.data.split import Split
 from nbkit.experiments import classification, joined, scoring
-from nbkit.experiments.classification import DRAFT_ROWS, ESTIMATED, ClassificationRun, Row
+from nbkit.experiments.classification import ESTIMATED, TABLE_ROWS, ClassificationRun, Row
 from nbkit.experiments.scoring import FAR, Annotated, Trained, results, scores
 from nbkit.images import Images, shared
 from nbkit.precision import PRECISIONS, autocast, precision_on
@@ -25,8 +25,8 @@ STACK_LIMIT = 1
 LESS_DROPOUT, DROPOUT, MORE_DROPOUT = 0.1, 0.5, 0.7  # DROPOUT: the author's; MORE: DropoutReg's
 ESTIMATOR = "-estimator"  # of the share of labels: ends the name of its checkpoint
 COPIES = 5  # of each labelled positive in the two-sample annotation: a tenth of a batch, not 2 %
-FIGURE_ROWS = (*DRAFT_ROWS[1:], "nnPU")
-DROPOUT_ROWS = classification.TABLE_ROWS[:-1]
+FIGURE_ROWS = (*classification.DRAFT_ROWS[1:], "nnPU")
+DROPOUT_ROWS = TABLE_ROWS[:-1]
 LENGTH_ROWS = ("Exponential", "Weighted", "CrossEntropy", "Complete")
 PRECISION_ROWS = ("P+N", "Complete", "Exponential")
 EVALUATION_BATCH = 500
@@ -119,9 +119,9 @@ def rows(kept: float = 0.5, epochs: int = CifarRun.epochs) -> dict[str, Row]:
 
 
 def table(preset: str) -> dict[tuple[str, int], CifarRun]:
-    """Return the runs of the draft's seven rows by (row, seed): half of the positives labelled."""
+    """Return the runs of Table 2 by (row, seed): half of the positives labelled."""
     seeds = presets.sizes(preset, "cifar")["seeds"]
-    return {(row, seed): _run(preset, row, seed) for seed in range(seeds) for row in DRAFT_ROWS}
+    return {(row, seed): _run(preset, row, seed) for seed in range(seeds) for row in TABLE_ROWS}
 
 
 def figure(preset: str) -> dict[tuple[str, float, int], CifarRun]:
@@ -136,9 +136,9 @@ def figure(preset: str) -> dict[tuple[str, float, int], CifarRun]:
 
 
 def extended(preset: str) -> dict[tuple[str, int], CifarRun]:
-    """Return the runs of the rows beyond the draft's by (row, seed)."""
+    """Return the runs of the rows beyond Table 2 by (row, seed)."""
     seeds = presets.sizes(preset, "cifar")["extended_seeds"]
-    more = [row for row in rows() if row not in DRAFT_ROWS]
+    more = [row for row in rows() if row not in TABLE_ROWS]
     return {(row, seed): _run(preset, row, seed) for seed in range(seeds) for row in more}
 
 

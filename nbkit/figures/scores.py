@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nbkit.figures.style import COLORS, absent, grid, legend_beside, look
+from nbkit.figures.style import absent, grid, legend_beside, look
 
 MANY = 10  # points, of which a line needs no markers
 FEW = 3  # runs a point: so many are shown one by one, as a deviation of them says little
@@ -90,7 +90,7 @@ def _lines(
     for i, (name, part) in enumerate(frame.groupby(by, sort=False)):
         if each is not None:
             runs = part.pivot(index=x, columns=each, values=y).dropna(how="all")
-            thin = {"linewidth": 0.9, "alpha": 0.8, "color": COLORS.get(name, f"C{i}")}
+            thin = {"linewidth": 0.9, "alpha": 0.8, "color": look(name)["color"] or f"C{i}"}
             axis.plot(runs.index, runs, label=[name, *[None] * (runs.shape[1] - 1)], **thin)
             continue
         stats = part.groupby(x)[y].agg(["mean", "std", "count"]).dropna(subset="mean")

@@ -67,7 +67,7 @@ def look(name: str) -> dict:
     """Return how the line of a row is drawn: colour, dash and marker."""
     kind = next((kind for kind in KINDS if name.endswith(kind)), "")
     base = name.removesuffix(kind)
-    dash = "--" if base in DASHED else KINDS.get(kind, "-")
+    dash = KINDS.get(kind, "--" if base in DASHED else "-")
     color, marker = COLORS.get(name, COLORS.get(base)), MARKERS.get(base, "o")
     return {"color": color, "linestyle": dash, "marker": marker, "markersize": 4.5}
 

@@ -59,18 +59,22 @@ class Loss(nn.Module):
         """
         raise TypeError(f"{type(self).__name__} is not separable: it has no per-example value")
 
-    def unweighted(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return ``formula`` at every position, 0 where the target is void; shape of target."""
-        valid = target != VOID
-        y = torch.where(valid, target, 0).long()
-        terms = self.formula(wide(logits).log_softmax(1), y)
+    def terms(self, log_p: Tensor, y: Tensor) -> Tensor:
+        """Return ``formula``; ValueError unless it is one term a position."""
+        terms = self.formula(log_p, y)
         if not isinstance(terms, Tensor) or terms.shape != y.shape:
             got = tuple(terms.shape) if isinstance(terms, Tensor) else type(terms).__name__
             raise ValueError(
                 f"the formula of {type(self).__name__} must return one term a position, of shape "
                 f"{tuple(y.shape)}, got {got}: the mean is taken later, with the class weights"
             )
-        return torch.where(valid, terms, 0)
+        return terms
+
+    def unweighted(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return ``formula`` at every position, 0 where the target is void; shape of target."""
+        valid = target != VOID
+        y = torch.where(valid, target, 0).long()
+        return torch.where(valid, self.terms(wide(logits).log_softmax(1), y), 0)
 
     def per_example(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the weighted loss of each position, 0 where void; shape of target.
@@ -180,7 +184,7 @@ class FadeIn(Loss):
 
     def formula(self, log_p: Tensor, y: Tensor) -> Tensor:
         start = -picked(log_p, y)
-        return self.alpha * start + (1 - self.alpha) * self.loss.formula(log_p, y)
+        return self.alpha * start + (1 - self.alpha) * self.loss.terms(log_p, y)
 
     def value(
         self,

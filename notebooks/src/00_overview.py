@@ -110,10 +110,10 @@ tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_reca
 # %% [markdown]
 # **See:** the order seen on digits does not come back. With balanced weights the exponential loss
 # finds the most positives and is not told apart from cross-entropy in accuracy (with all images and
-# more epochs it is above it in every seed, and with less dropout too not told apart from the row
-# *Weighted*; without the weights it never is: notebook 04, 4.3 and 4.11); class weights and
-# bootstrapping lead the rows of this table with missing labels. A loss that wins on one data set
-# and loses on another may owe both to its threshold, which notebook 04 looks into.
+# more epochs it is above it in every seed, and with less dropout too no longer told apart from the
+# row *Weighted*: notebook 04, 4.3 and 4.11). Without the weights (*r = 1*) it is level with class
+# weights and bootstrapping, which lead the rows with missing labels. A loss that wins on one data
+# set and loses on another may owe both to its threshold, which notebook 04 looks into.
 #
 # ## 0.5 Do wrong labels make bad features?
 #
