@@ -72,7 +72,7 @@ def test_a_caption_counts_the_runs(store, seeds):
     finish(store, lambda row, seed: seed < seeds)
     text = tables.caption(table(store), "last epoch", "nbkit sweep cifar")
     device = "fake bf16" if seeds else "nothing trained yet"
-    assert text == f"{7 * seeds} of 35 runs finished; last epoch; {device}\n`nbkit sweep cifar`"
+    assert text == f"{8 * seeds} of 40 runs finished; last epoch; {device}\n`nbkit sweep cifar`"
 
 
 def test_a_caption_counts_a_run_of_two_rows_once(store):
@@ -85,9 +85,9 @@ def test_regret_is_the_oracle_s_score_minus_the_criterion_s(store):
     finish(store, lambda row, seed: seed < 2)
     frame = table(store)
     regret = tables.regret(frame, ["row", "seed"])
-    assert len(regret) == 35
+    assert len(regret) == 40
     done = regret.dropna()
-    assert len(done) == 14
+    assert len(done) == 16
     for _, part in done.iterrows():
         metrics = store.load(cifar.table("small")[part["row"], part["seed"]])["metrics"]
         oracle = metrics["oracle"]["accuracy"]
