@@ -760,7 +760,7 @@ change
 
 # %% [markdown]
 # **See:** with less dropout the draft's loss no longer lies behind class weights at full size, and
-# without weights of its own it leads them.
+# without any class weights it leads them.
 #
 # - With .1 Exponential reaches .779 and Weighted .773 (three seeds), which is not told apart; in
 #   F1, where Weighted gives up positives, .754 and .720, which is. (Seed 0 was looked at first and
@@ -768,8 +768,9 @@ change
 # - With .5 Exponential is .06 behind: less dropout wins it .065 on Weighted, and .059 at the
 #   smaller size (both told apart).
 # - *Without weights* (*r = 1*) it reaches .793 with .1, .020 above Weighted in accuracy and .024 in
-#   F1 (both told apart here, not in the longer list of notebook 08): half of the draft's lead of
-#   .04. Two of the three runs behind that had no weights either, but, it seems, the usual dropout.
+#   F1 (both told apart here; the longer list of notebook 08, which is of accuracies, does not):
+#   half of the draft's lead of .04. Two of the three runs behind that had no weights either, but,
+#   it seems, the usual dropout.
 # - BootstrapHard gains too, as Complete, P+N and CrossEntropy do (about .02 each; Weighted alone
 #   gains nothing): with .794 it is above Weighted and balanced Exponential in each of three seeds,
 #   .021 above Weighted, and beside Exponential without weights.

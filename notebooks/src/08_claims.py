@@ -347,8 +347,8 @@ figures.save(
 
 # %% [markdown]
 # **See:** blue beside orange in one row is a claim that the data decide, with the network and the
-# training that go with them: that Exponential beats class weights holds on digits and is the other
-# way round on photographs.
+# training that go with them: that balanced Exponential beats class weights holds on digits and is
+# the other way round on photographs.
 #
 # - Grey says what these runs can tell, not that two rows are equal. An empty cell was not run; in
 #   the draft's column it means that the draft has no number. († Its Exponential is a mixture of the
