@@ -122,6 +122,47 @@ def test_upsampling_is_bilinear(shape):
     torch.testing.assert_close(fcn.upsampled(x, 8), expected, rtol=1e-5, atol=1e-6)
 
 
+def written_out(model, x):
+    """TINY's scores, and in training a factor after fc6 and one after fc7."""
+    conv = [model.get_submodule(name) for name in fcn.TRUNK_LAYERS.values()]
+    first, second = (2, 3) if model.training else (1, 1)
+    x = F.conv2d(x, conv[0].weight, conv[0].bias, stride=2, padding=2).relu()
+    x = F.max_pool2d(x, 3, stride=2, padding=1)
+    x = F.conv2d(x, conv[1].weight, conv[1].bias, padding=1).relu()
+    x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
+    for layer in conv[2:5]:
+        x = F.conv2d(x, layer.weight, layer.bias, padding=1).relu()
+    x = F.max_pool2d(x, 3, stride=1, padding=1)
+    x = first * F.conv2d(x, conv[5].weight, conv[5].bias, padding=2, dilation=2).relu()
+    x = second * F.conv2d(x, conv[6].weight, conv[6].bias).relu()
+    return F.conv2d(x, model.score.weight, model.score.bias)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("head", fcn.HEADS)
+def test_it_computes_what_the_description_says(head, training, monkeypatch):
+    model, factors = FCN(3, [0], trunk=TINY, dropout=0.3, head=head).train(training), [2, 3]
+
+    def dropped(x, rate, generators):
+        assert rate == (0.3 if training else 0)
+        return factors.pop(0) * x if training else x
+
+    monkeypatch.setattr(fcn, "dropped", dropped)
+    x = torch.randn(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores, found = written_out(model, x), model(x[None])[0]
+    assert scores.shape[2:] == (4, 6)
+    if head == "pixels":
+        wanted = F.interpolate(scores, scale_factor=8, mode="bilinear")
+    elif head == "image":
+        mean = scores.mean((2, 3))
+        wanted = torch.stack([0 * mean, mean], 1)
+    else:
+        wanted = F.pixel_shuffle(scores, 8)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    assert len(factors) == (0 if training else 2)
+
+
 def test_classes_change_the_score_layer_alone():
     one, other = FCN(3, [5], trunk=TINY).state_dict(), FCN(9, [5], trunk=TINY).state_dict()
     same = {name for name in one if one[name].shape == other[name].shape}
@@ -188,7 +229,7 @@ def test_a_loss_of_pixels_is_that_of_as_many_examples(name, masks):
 
     def found(logits, y):
         own = train._own_parameters(loss, 1, torch.device("cpu"))
-        return train._losses(lambda x: x, loss, own, logits, y, torch.ones(1))
+        return train._losses(lambda x: x, loss, own, logits, y, torch.tensor([0.3]))
 
     flat = logits[0].movedim(1, -1).reshape(-1, 2)
     y = masks.long()
@@ -196,7 +237,8 @@ def test_a_loss_of_pixels_is_that_of_as_many_examples(name, masks):
     torch.testing.assert_close(found(logits, masks), examples)
     known = y.flatten() != 255
     torch.testing.assert_close(found(flat[None, known], y.flatten()[None, known]), examples)
-    torch.testing.assert_close(loss(flat, y.flatten())[None], examples)
+    weighed = losses.with_balance(loss, 0.3) if loss.separable else loss
+    torch.testing.assert_close(weighed(flat, y.flatten())[None], examples)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "exponential", "nnpu", "vpu(mixup_weight=0)"])
@@ -358,7 +400,7 @@ def test_masks_that_do_not_fit_are_refused(change, message, pixels, masks):
 def test_image_labels_train_a_sigmoid_a_category(pixels):
     model = FCN(4, [0], trunk=TINY, dropout=0.0, head="image")
     present = drawn((1, 6, 3), 2)
-    logits = model(torch.randn(1, 6, 3, 32, 32))
+    logits = model(torch.randn(1, 6, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
     assert logits.shape == (1, 6, 2, 3)
     found = train._losses(lambda x: x, losses.create("cross_entropy"), {}, logits, present, None)
     scores = logits[0, :, 1] - logits[0, :, 0]
@@ -452,11 +494,13 @@ def test_weights_that_do_not_fit_are_refused_and_change_nothing(change, layers, 
 @pytest.fixture
 def published(sandbox, monkeypatch):
     """A small file in the layout of torchvision's, where the real one is looked for."""
-    state = {f"{name}.weight": torch.randn(shape) for name, shape in ALEXNET.items()}
-    state |= {f"{name}.bias": torch.randn(shape[0]) for name, shape in ALEXNET.items()}
+    shapes = dict(ALEXNET)
     for place, shape in ((1, (8, 256 * 36)), (4, (8, 8)), (6, (10, 8))):
-        state[f"classifier.{place}.weight"] = torch.randn(shape)
-        state[f"classifier.{place}.bias"] = torch.randn(shape[0])
+        shapes[f"classifier.{place}"] = shape
+    draw, state = torch.Generator().manual_seed(0), {}
+    for name, shape in shapes.items():
+        state[f"{name}.weight"] = torch.randn(shape, generator=draw)
+        state[f"{name}.bias"] = torch.randn(shape[0], generator=draw)
     path = paths.cache() / imagenet.FILE
     path.parent.mkdir()
     torch.save(state, path)
@@ -471,7 +515,7 @@ def test_imagenet_weights_load_into_the_trunk(published):
     fcn.transfer(model, fcn.imagenet_state())
     for name in list(ALEXNET)[1:]:
         assert torch.equal(model.get_parameter(f"{name}.weight"), published[f"{name}.weight"])
-    x = torch.randn(1, 256, 6, 6)
+    x = torch.randn(1, 256, 6, 6, generator=torch.Generator().manual_seed(1))
     for layer, place in ((model.fc6, 1), (model.fc7, 4)):
         weight, bias = (published[f"classifier.{place}.{kind}"] for kind in ("weight", "bias"))
         expected = F.linear(x.flatten(1), weight, bias)
@@ -482,9 +526,9 @@ def test_imagenet_weights_load_into_the_trunk(published):
 def test_imagenet_s_first_layer_sees_what_it_was_trained_on(published):
     weight, bias = (published[f"features.0.{kind}"].double() for kind in ("weight", "bias"))
     ours = {key: value.double() for key, value in fcn.imagenet_state().items()}
-    pixels = torch.randint(0, 256, (2, 40, 40, 3), dtype=torch.uint8)
-    mean, std = (torch.tensor(values).double() for values in images.IMAGENET)
-    theirs = ((pixels.double() - mean) / std).permute(0, 3, 1, 2)
+    pixels = drawn((2, 40, 40, 3), 256).to(torch.uint8)
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).double()
+    theirs = ((pixels.double() / 255 - mean) / std).permute(0, 3, 1, 2)
     found = F.conv2d(
         Images(pixels).plain(slice(None)).double(),
         ours["features.0.weight"],

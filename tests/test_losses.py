@@ -431,18 +431,19 @@ def pu_batch(rng, kind):
 
 
 @pytest.mark.parametrize("kind", BATCHES)
-@pytest.mark.parametrize("gamma", [1.0, 0.5])
+@pytest.mark.parametrize(("gamma", "beta"), [(1.0, 0.0), (0.5, 0.0), (1.0, 0.1)])
 @pytest.mark.parametrize("surrogate", ["sigmoid", "logistic"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_nnpu_steps_as_described(variant, surrogate, gamma, kind, rng):
+def test_nnpu_steps_as_described(variant, surrogate, gamma, beta, kind, rng):
     logits, target, f = pu_batch(rng, kind)
     hyper = {"variant": variant, "surrogate": surrogate, "gamma": gamma, "setting": "two_sample"}
-    value = make("nnpu", **hyper)(logits, target)
+    value = make("nnpu", **hyper, beta=beta)(logits, target)
     expected, positive, negative = described_gradient(
-        variant, f, target.numpy(), "two_sample", surrogate, 0.0, gamma
+        variant, f, target.numpy(), "two_sample", surrogate, beta, gamma
     )
     assert (np.sign(negative), np.sign(positive + negative)) == BATCHES[kind][2:]
-    assert value.item() == pytest.approx(positive + max(negative, 0), rel=1e-9)
+    assert negative < -beta or kind == "early"
+    assert value.item() == pytest.approx(positive + max(negative, -beta), rel=1e-9)
     np.testing.assert_allclose(gradient(value, logits)[:, 1], expected, rtol=1e-8, atol=1e-14)
 
 
@@ -487,6 +488,15 @@ def test_minus_variant_cancels_the_gradient_of_labelled_positives(rng):
         rtol=1e-9,
         atol=1e-15,
     )
+
+
+def test_what_is_faded_in_hears_of_every_epoch():
+    loss = losses.FadeIn(make("dist_pu", warm_up=3))
+    warm = []
+    for epoch in (2, 3):
+        loss.set_epoch(epoch)
+        warm.append(loss.bare.warm.item())
+    assert warm == [0, 1]
 
 
 def test_nnpu_tolerates_a_negative_risk_above_minus_beta(rng):
@@ -543,14 +553,16 @@ def test_dist_pu_mixup_is_cross_entropy_to_mixed_pseudo_labels_plus_entropy(rng)
 
 def test_dist_pu_warms_up_with_its_bare_risk(rng):
     logits, target = batch(rng, classes=2)
+    mixed, _ = batch(rng, classes=2)
+    partner = torch.tensor(rng.permutation(target.numel()))
     loss = make("dist_pu", warm_up=3)
     bare = make("dist_pu", warm_up=3, entropy=0.0)(logits, target).item()
-    values = []
-    for epoch in (0, 2, 3):
+    for epoch, warm in ((0, False), (2, False), (3, True)):
         loss.set_epoch(epoch)
-        values.append(loss(logits, target).item())
-    assert values[0] == values[1] == pytest.approx(bare, rel=1e-12)
-    assert values[2] > bare
+        plain = loss(logits, target).item()
+        mixing = loss.with_mixup(logits, target, mixed, partner, torch.tensor(0.3).double()).item()
+        assert (plain == pytest.approx(bare, rel=1e-12)) != warm
+        assert (mixing == plain) != warm
 
 
 # --- limits and corrections -----------------------------------------------------------------------
@@ -700,12 +712,6 @@ def test_no_loss_is_computed_in_half_precision(name, rng):
     with torch.autocast("cpu", torch.bfloat16):
         inside = loss(logits, target)
     assert torch.equal(inside, loss(logits, target))
-
-
-@pytest.mark.parametrize("name", losses.names())
-def test_build_makes_every_loss_from_its_bare_name(name, rng):
-    loss = losses.build(name, kept=0.7, prior=0.3, num_classes=4, weight_ratio=0.5)
-    assert torch.isfinite(loss(*batch(rng)))
 
 
 def test_with_balance_sets_the_ratio_of_the_class_weights(rng):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nbkit import batches, losses, models, train
+from nbkit.images import Images
 from nbkit.optim import Adam, learning_rate_at
 
 
@@ -79,6 +80,62 @@ def test_a_training_is_that_of_a_plain_loop():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+def test_a_training_on_images_is_that_of_a_plain_loop():
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (40, 32, 32, 3), generator=draw).to(torch.uint8)
+    labels = torch.arange(40) % 3
+    made, plain = (models.VGG8(3, [5]) for _ in range(2))
+    loss, loop = losses.create("cross_entropy"), {"batch_size": 16, "learning_rate": 1e-3}
+    train.fit(made, Images(pixels), labels[None], loss, epochs=2, **loop)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, fused=True)
+    images = Images(pixels)
+    for epoch in range(2):
+        plain.begin_epoch(epoch)
+        images.begin_epoch(5, epoch)
+        for index in batches.batch_order([5], 40, epoch)[0].split(16):
+            optimizer.zero_grad()
+            F.cross_entropy(plain(images.augmented(index)[None])[0], labels[index]).backward()
+            optimizer.step()
+    for ours, theirs in zip(made.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (8, 8)])
+def test_a_batch_of_images_has_the_targets_of_its_examples(shape):
+    rows = torch.tensor([3, 0, 2, 1])  # of each example
+    pixels = torch.arange(4).to(torch.uint8).view(4, 1, 1, 1).expand(4, 8, 8, 3)
+    examples = Images(pixels, rows, shift=0, flip=False, mean=(0, 0, 0), std=(1, 1, 1))
+    examples.begin_epoch(0, 0)
+    targets = rows.view(1, 4, *[1 for _ in shape]).expand(1, 4, *shape)
+    index = torch.tensor([[2, 0, 3]])
+    x, y = batches.gather(examples, targets.contiguous(), index)
+    numbers = torch.tensor([2, 3, 1])
+    assert torch.equal(x, numbers.view(1, 3, 1, 1, 1).expand(1, 3, 3, 8, 8).float())
+    assert torch.equal(y, numbers.view(1, 3, *[1 for _ in shape]).expand(1, 3, *shape))
+    assert torch.equal(*batches.gather(examples, None, index))
+
+
+def test_an_epoch_is_scored_in_evaluation_mode_and_without_gradients():
+    class Seen(models.MLP):
+        def forward(self, x):
+            modes.append((self.training, torch.is_grad_enabled()))
+            return super().forward(x)
+
+    modes, (inputs, labels) = [], points()
+    model = Seen((4, 3), [0])
+    train.fit(
+        model,
+        inputs,
+        labels[None],
+        losses.create("cross_entropy"),
+        epochs=2,
+        batch_size=70,
+        learning_rate=0.01,
+        on_epoch=lambda epoch: model(inputs[None]),
+    )
+    assert modes == [(True, True), (False, False)] * 2
+
+
 def test_a_loss_hears_of_every_epoch(monkeypatch):
     loss, heard = losses.create("exponential"), []
     monkeypatch.setattr(loss, "set_epoch", heard.append)
@@ -97,23 +154,30 @@ def test_partners_are_labelled_positives_of_the_batch_or_any_but_void():
     assert batches.partners("labelled", 0 * y, pick).tolist() == [[0, 2, 2, 4, 1]]
 
 
-@pytest.mark.parametrize("name", ["vpu", "dist_pu"])
+@pytest.mark.parametrize("name", ["vpu", "dist_pu(warm_up=0)"])
 def test_a_network_sees_the_mixture_of_each_example_with_its_partner(name):
     class Seen(models.MLP):
         def forward(self, x):
             batch.append(x)
-            return super().forward(x)
+            said.append(super().forward(x))
+            return said[-1]
 
-    batch, (inputs, labels) = [], points(12)
+    batch, said, (inputs, labels) = [], [], points(12)
     loss = losses.build(name, kept=0.5, prior=0.5, num_classes=3)
     model = Seen((4, 3), [7])
-    train.fit(model, inputs, labels[None], loss, epochs=1, batch_size=12, learning_rate=0.01)
+    history = train.fit(
+        model, inputs, labels[None], loss, epochs=1, batch_size=12, learning_rate=0.01
+    )
     share, pick = batches.mixing(loss, [7], 0, 1, 12, torch.device("cpu"))
     order = batches.batch_order([7], 12, 0)[0]
     partner = batches.partners(loss.mixup, labels[order][None], pick[:, 0])[0]
     x, g = inputs[order], share[0, 0]
     assert torch.equal(batch[0][0], x)
     torch.testing.assert_close(batch[1][0], g * x + (1 - g) * x[partner])
+    alone, mixed = (logits[0].detach() for logits in said)
+    wanted = loss.with_mixup(alone, labels[order], mixed, partner, g)
+    assert not torch.isclose(wanted, loss(alone, labels[order]))
+    torch.testing.assert_close(history.losses[0][0], wanted)
 
 
 @pytest.mark.parametrize("name", ["vpu", "dist_pu"])

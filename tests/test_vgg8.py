@@ -47,8 +47,9 @@ def test_weights_start_he_normal_cut_at_two_standard_deviations(network):
 
 
 def test_the_seed_alone_decides_the_weights(network):
-    torch.manual_seed(5)
-    twin, other = models.VGG8(11, [0], dropout=0.7), models.VGG8(11, [1])
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        twin, other = models.VGG8(11, [0], dropout=0.7), models.VGG8(11, [1])
     for own, same, different in zip(
         network.parameters(), twin.parameters(), other.parameters(), strict=True
     ):
@@ -126,6 +127,19 @@ def test_pooling_has_the_bits_of_pytorch(dtype, layout):
 def test_dropout_rates_are_the_author_s_and_scale_together():
     assert models.VGG8(11, [0]).rates == pytest.approx((0.2, 0.3, 0.4, 0.5))
     assert models.VGG8(11, [0], dropout=0.7).rates == pytest.approx((0.28, 0.42, 0.56, 0.7))
+
+
+def test_values_are_dropped_after_every_pool_and_before_the_last_layer(network, monkeypatch):
+    places = []
+    monkeypatch.setattr(
+        network, "drop", lambda x, rate, _: places.append((rate, tuple(x.shape[1:]))) or x
+    )
+    x = torch.randn(1, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    trained = network.train()(x)
+    rates, shapes = zip(*places, strict=True)
+    assert rates == pytest.approx((0.2, 0.3, 0.4, 0.5))
+    assert shapes == ((32, 16, 16), (64, 8, 8), (128, 4, 4), (512,))
+    torch.testing.assert_close(trained, network.eval()(x))
 
 
 def test_masks_follow_from_seed_and_epoch(network):
