@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nbkit import cli, experiments, pages, runs
+from nbkit import cli, experiments, pages, runs, sweep
 from nbkit.data.imagenet import ALEXNET
 
 COMMANDS = ("study", "sweep", "data", "doctor")
@@ -236,10 +237,34 @@ def test_a_failed_study_gives_status_1(sandbox, monkeypatch, capsys):
     assert capsys.readouterr().err == "nbkit study: on purpose\n"
 
 
-def test_a_study_ends_with_the_path_of_its_index(sandbox, monkeypatch, capsys):
-    monkeypatch.setattr(pages, "study", lambda *args, **kwargs: sandbox / "index.html")
+def test_a_study_is_told_its_options_and_ends_with_the_path_of_its_index(
+    sandbox, monkeypatch, capsys
+):
+    told = []
+    monkeypatch.setattr(
+        pages, "study", lambda *args, show, **given: told.append((*args, given)) or sandbox / "i"
+    )
     assert cli.main(["study", "--preset", "smoke"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == str(sandbox / "index.html")
+    assert capsys.readouterr().out.splitlines()[-1] == str(sandbox / "i")
+    odd = ["--fresh", "--device", "cpu", "--engine", "inline"]
+    assert cli.main(["study", "--preset", "smoke", *odd]) == 0
+    assert told == [
+        ("smoke", {"fresh": False, "device": "auto", "engine": "processes"}),
+        ("smoke", {"fresh": True, "device": "cpu", "engine": "inline"}),
+    ]
+
+
+def test_a_sweep_is_told_its_options(sandbox, monkeypatch):
+    told, report = [], sweep.Report(total=1, found=1)
+    monkeypatch.setattr(sweep, "compute", lambda runs, **given: told.append(given) or report)
+    sweeping = ["sweep", "moons", "--preset", "smoke"]
+    assert cli.main([*sweeping, "--engine", "inline"]) == 0
+    assert cli.main([*sweeping, "--workers", "3", "--device", "cpu"]) == 0
+    assert {given.pop("store").root for given in told} == {sandbox / "results"}
+    assert told == [
+        {"engine": "inline", "workers": None, "device": "auto"},
+        {"engine": "processes", "workers": 3, "device": "cpu"},
+    ]
 
 
 def test_an_interrupted_command_says_how_to_go_on(sandbox, monkeypatch, capsys):
@@ -249,6 +274,8 @@ def test_an_interrupted_command_says_how_to_go_on(sandbox, monkeypatch, capsys):
     monkeypatch.setattr(pages, "study", stops)
     assert cli.main(["study", "--preset", "smoke"]) == 130
     assert "the same command continues" in capsys.readouterr().err
+    assert cli.main(["study", "--preset", "smoke", "--fresh"]) == 130
+    assert "--fresh starts over" in capsys.readouterr().err
 
 
 def test_a_time_limit_says_how_to_go_on(sandbox, monkeypatch, capsys):
@@ -272,14 +299,6 @@ def test_a_refusal_of_the_file_system_is_told_in_one_line(sandbox, monkeypatch, 
     monkeypatch.setattr(pages, "study", refused)
     assert cli.main(["study", "--preset", "smoke"]) == 1
     assert capsys.readouterr().err == "nbkit study: [Errno 13] Permission denied: 'index.html'\n"
-
-
-def test_data_says_where_the_data_sets_are_to_be(sandbox, capsys):
-    assert cli.main(["data"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    for name in ("cifar10", "cifar100"):
-        (line,) = [line for line in lines if line.startswith(f"{name}: ")]
-        assert str(sandbox / "data" / name) in line
 
 
 def test_an_empty_cache_verifies_with_a_hint(sandbox, capsys):
@@ -331,6 +350,21 @@ def test_the_package_is_the_command_too():
 # ---- doctor
 
 
+@pytest.fixture
+def machine(sandbox, monkeypatch):
+    """Return a function that gives this machine its free disk and its memory, in GiB."""
+
+    def give(free: float, memory: float) -> None:
+        usage = shutil.disk_usage(sandbox)._replace(free=int(free * 2**30))
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+        sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": int(memory * 2**18)}
+        monkeypatch.setattr(os, "sysconf", sizes.get, raising=False)
+        monkeypatch.setattr(os, "sysconf_names", dict.fromkeys(sizes, 0), raising=False)
+
+    give(50, 16)
+    return give
+
+
 def doctor(capsys) -> tuple[int, dict[str, str]]:
     """Return the status, and the lines by subject."""
     status = cli.main(["doctor"])
@@ -338,11 +372,23 @@ def doctor(capsys) -> tuple[int, dict[str, str]]:
     return status, {line.split()[1]: line for line in lines}
 
 
-def test_a_machine_that_is_ready_has_ten_good_lines_at_most(sandbox, capsys):
+def test_a_machine_that_is_ready_has_ten_good_lines_at_most(machine, capsys):
     status, lines = doctor(capsys)
     assert status == 0
     assert {line[:4] for line in lines.values()} == {"ok  "}
     assert 5 <= len(lines) <= 10
+
+
+@pytest.mark.parametrize(
+    ("free", "memory", "subject", "fix"),
+    [(0.9, 16, "results", "free some space"), (50, 2.9, "memory", "use --workers 1")],
+)
+def test_a_poor_machine_is_told_what_to_do(machine, capsys, free, memory, subject, fix):
+    machine(free, memory)
+    status, lines = doctor(capsys)
+    assert status == 1
+    assert lines[subject].startswith("FIX ")
+    assert fix in lines[subject]
 
 
 def test_the_doctor_tells_versions_device_memory_data_and_widgets(sandbox, capsys):
@@ -353,7 +399,7 @@ def test_the_doctor_tells_versions_device_memory_data_and_widgets(sandbox, capsy
     assert any(precision in lines["device"] for precision in ("fp32", "bf16"))
     assert "GiB" in lines["memory"]
     assert str(sandbox / "results") in lines["results"]
-    assert "digits" in lines["data"]
+    assert "digits and scenes embedded" in lines["data"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nbkit import cli, fcn, images, losses, paths, train
+from nbkit import cli, fcn, losses, paths, train
 from nbkit.data import DataError, imagenet
 from nbkit.experiments import pretraining, transfer
 from nbkit.experiments.pixels import predict

@@ -184,6 +184,37 @@ def test_a_marker_is_filled_where_a_row_is_told_apart():
     assert names == ["digits (n = 2 to 5)", "not told apart after Holm"]
 
 
+def test_a_rank_is_marked_at_the_mean_of_its_runs():
+    frame = pd.DataFrame({"row": ["a", "a", "a", "b"], "f1": [0.1, 0.1, 0.7, 0.2]})
+    (axis,) = figures.ranking(frame, value="f1", by="row", label="", title="").axes
+    marks = [line for line in axis.lines if line.get_marker() == "|"]
+    places = [(*line.get_xdata(), *line.get_ydata()) for line in marks]
+    np.testing.assert_allclose(places, [(0.3, 0), (0.2, 1)])
+
+
+def test_a_bar_is_as_long_as_its_spread_on_either_side():
+    values = pd.DataFrame({"score": [0.5, 0.6]}, index=["a", "b"])
+    (axis,) = figures.dots(values, 0 * values + 0.1, label="", title="").axes
+    (bars,) = [part for part in axis.collections if hasattr(part, "get_segments")]
+    ends = [segment[:, 0].tolist() for segment in bars.get_segments()]
+    np.testing.assert_allclose(ends, [[0.4, 0.6], [0.5, 0.7]])
+
+
+def test_a_threshold_is_drawn_at_the_mean_of_its_networks_over_the_formula():
+    frame = pd.DataFrame({"threshold": [0.40, 0.42, 0.53], "loss": "weighted"})
+    frame = frame.assign(kept=0.5, value=1.0, closed_form=0.5)
+    (axis,) = figures.measured_thresholds(frame).axes
+    drawn = [line for line in axis.lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(np.array(drawn[0].get_data(), float), [[0.5], [0.45]])
+
+
+def test_reliability_is_the_share_correct_over_the_confidence():
+    frame = pd.DataFrame({"row": "Weighted", "confidence": [0.2, 0.9], "accuracy": [0.1, 0.7]})
+    (axis,) = figures.reliability(frame, "").axes
+    (line,) = [line for line in axis.lines if line.get_label() == "Weighted"]
+    np.testing.assert_array_equal(line.get_data(), [[0.2, 0.9], [0.1, 0.7]])
+
+
 @pytest.mark.parametrize(("runs", "band"), [(1, False), (3, False), (4, True)])
 def test_a_deviation_is_drawn_where_there_are_runs_enough_for_one(runs, band):
     frame = pd.DataFrame({"x": [0, 1] * runs, "y": np.arange(2.0 * runs), "row": "a"})

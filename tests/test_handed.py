@@ -79,8 +79,7 @@ def test_the_loop_is_given_the_run_s_own_settings(name, monkeypatch):
     if "dropout" in own:
         assert share_dropped(given["model"]) == own["dropout"]
     if "network" in own:
-        widths = fcn.TRUNKS[run.network].widths
-        assert given["model"].features[0].out_channels == widths[0] != fcn.TRUNKS["narrow"].widths[0]
+        assert given["model"].features[0].out_channels == fcn.TRUNKS[run.network].widths[0]
     if "weight_ratio" in own:
         assert given["weight_ratio"].tolist() == pytest.approx([run.weight_ratio])
 

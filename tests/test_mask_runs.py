@@ -281,7 +281,9 @@ def test_chance_is_the_share_of_the_missing_pixels_and_a_constant_network_s_scor
     assert segmentation.recovery(run, blind) == pytest.approx(expected)
     for ranked, worse, better in ((missing, 0.99, 1), (~missing, 0, expected["found"])):
         answer = ranked.astype(np.float32)
-        monkeypatch.setattr(pixels, "predict", lambda model, images, step, said=answer: (None, said))
+        monkeypatch.setattr(
+            pixels, "predict", lambda model, images, step, said=answer: (None, said)
+        )
         assert worse < segmentation.recovery(run, blind)["found"] <= better
 
 

@@ -1,13 +1,11 @@
 """Scenes: the same everywhere, dealt evenly, and honest about what is seen."""
 
 import hashlib
-import re
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from nbkit import cli
 from nbkit.data import scenes
 from nbkit.data.scenes import PAIRS, SHAPES, TEXTURES, fingerprint
 
@@ -143,8 +141,3 @@ def test_larger_scenes_have_larger_objects():
 def test_scenes_that_cannot_be_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         scenes(**arguments)
-
-
-def test_the_doctor_knows_that_scenes_are_embedded(sandbox, capsys):
-    cli.main(["doctor"])
-    assert re.search("data .*scenes embedded", capsys.readouterr().out)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import signal
+import subprocess
 import tempfile
 import time
 import tracemalloc
@@ -19,7 +20,7 @@ import sweep_kills
 import torch
 from sweep_fake import FakeRun
 
-from nbkit import losses, paths, progress, runs, sweep, train
+from nbkit import losses, paths, progress, provenance, runs, sweep, train
 from nbkit.experiments import moons
 from nbkit.experiments.classification import ClassificationRun
 from nbkit.experiments.moons import MoonsRun
@@ -568,6 +569,40 @@ def test_progress_is_told_at_every_run_when_runs_are_long(store, monkeypatch):
     assert len(lines) == 38
 
 
+def test_a_result_names_its_versions_its_chip_and_its_commit(store):
+    run = MoonsRun(epochs=1)
+    compute([run], store)
+    told = store.load(run)["provenance"]
+    assert {"torch", "numpy", "scikit-learn", "python", "chip", "commit", "device"} <= set(told)
+    assert all(told.values())
+    assert told["torch"] == torch.__version__.split("+")[0]
+
+
+def test_the_commit_is_the_last_of_the_package_and_says_whether_it_was_changed(
+    tmp_path, monkeypatch
+):
+    def git(*words):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert provenance._commit() == "unknown"
+    git("init")
+    for folder in ("nbkit", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text("one")
+        git("add", folder)
+        git("commit", "-m", folder)
+    first = git("log", "-1", "--format=%h", "HEAD~1")
+    assert provenance._commit() == first
+    (tmp_path / "other" / "file").write_text("two")
+    assert provenance._commit() == first
+    (tmp_path / "nbkit" / "file").write_text("two")
+    assert provenance._commit() == f"{first}+"
+
+
 def test_progress_counts_failures(store):
     lines = []
     wanted = [FakeRun(act="return"), FakeRun(seed=1)]
@@ -584,15 +619,16 @@ def test_progress_goes_to_stderr_by_default(store, capsys):
 
 
 def test_seconds_include_reading_the_store(store, monkeypatch):
-    missing = store.missing
+    missing, clock = store.missing, [100.0]
 
     def slow(wanted):
-        time.sleep(0.05)
+        clock[0] += 5
         return missing(wanted)
 
     monkeypatch.setattr(store, "missing", slow)
-    assert compute([FakeRun()], store).seconds >= 0.05
-    assert compute([FakeRun()], store).seconds >= 0.05
+    monkeypatch.setattr(sweep.time, "monotonic", lambda: clock[0])
+    for _ in ("computed", "found"):
+        assert compute([FakeRun()], store).seconds == 5
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "upu", "vpu", "dist_pu", "noise_layer"])

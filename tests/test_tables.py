@@ -9,6 +9,7 @@ import pytest
 
 from nbkit import paths, tables
 from nbkit.experiments import cifar, scoring
+from nbkit.experiments.classification import TABLE_ROWS
 from nbkit.runs import Store
 
 
@@ -72,7 +73,9 @@ def test_a_caption_counts_the_runs(store, seeds):
     finish(store, lambda row, seed: seed < seeds)
     text = tables.caption(table(store), "last epoch", "nbkit sweep cifar")
     device = "fake bf16" if seeds else "nothing trained yet"
-    assert text == f"{8 * seeds} of 40 runs finished; last epoch; {device}\n`nbkit sweep cifar`"
+    done, all_of_them = seeds * len(TABLE_ROWS), len(cifar.table("small"))
+    counted = f"{done} of {all_of_them} runs finished"
+    assert text == f"{counted}; last epoch; {device}\n`nbkit sweep cifar`"
 
 
 def test_a_caption_counts_a_run_of_two_rows_once(store):
@@ -85,9 +88,9 @@ def test_regret_is_the_oracle_s_score_minus_the_criterion_s(store):
     finish(store, lambda row, seed: seed < 2)
     frame = table(store)
     regret = tables.regret(frame, ["row", "seed"])
-    assert len(regret) == 40
+    assert len(regret) == len(cifar.table("small"))
     done = regret.dropna()
-    assert len(done) == 16
+    assert len(done) == 2 * len(TABLE_ROWS)
     for _, part in done.iterrows():
         metrics = store.load(cifar.table("small")[part["row"], part["seed"]])["metrics"]
         oracle = metrics["oracle"]["accuracy"]

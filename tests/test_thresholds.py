@@ -304,5 +304,3 @@ def test_every_loss_has_a_closed_form_but_the_noise_layer():
         "dist_pu",
     ]
     assert set(losses.names()) - set(known) == {"noise_layer"}
-    with pytest.raises(ValueError, match="no closed-form threshold for 'noise_layer'"):
-        losses.threshold("noise_layer", kept=0.5)

@@ -1,5 +1,6 @@
 """What notebook 06 is made of: tables by fold, sentences, filters, and runs in all states."""
 
+import itertools
 import re
 
 import fake_transfer
@@ -9,10 +10,10 @@ import pytest
 from conftest import folders
 from test_notebooks import code, printed, run
 
-from nbkit import fcn, figures, statistics, tables
+from nbkit import fcn, figures, presets, statistics, tables
 from nbkit.checks import VOID
 from nbkit.exercises import transfer as exercises
-from nbkit.experiments import pixels, transfer
+from nbkit.experiments import pixels, pretraining, transfer
 from nbkit.figures.transfer import tiles
 from nbkit.runs import Store
 
@@ -126,7 +127,8 @@ def test_realised_shares_are_those_of_the_matrices(store):
     finish(store, "laptop", lambda part, *name: part == "rates" and name[2] == 1)
     grid = transfer.rates("laptop")
     shares = transfer.realised(store, grid).set_index(["verb", "rate"])
-    assert len(shares) == 15
+    rates = presets.sizes("laptop", "transfer")["rates"]
+    assert set(shares.index) == set(itertools.product(pretraining.VERBS, rates))
     assert shares.loc[("missing", 0.25), ["right", "lost"]].tolist() == [0.75, 0.25]
     assert shares.loc[("misclassified", 0.9), ["right", "other"]].tolist() == [0.1, 0.9]
     assert shares.loc[("misannotated", 0.5), ["right", "invented"]].tolist() == [1, 0.5]
