@@ -93,7 +93,7 @@ def classes(num_classes: int, *, least: int = 2) -> int:
     return int(num_classes)
 
 
-def generator(rng: np.random.Generator) -> np.random.Generator:
+def numpy_generator(rng: np.random.Generator) -> np.random.Generator:
     """Return ``rng`` if it is a NumPy generator; ValueError otherwise."""
     if not isinstance(rng, np.random.Generator):
         raise ValueError(f"rng must be a numpy.random.Generator, got {type(rng).__name__}")

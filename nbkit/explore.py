@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from nbkit import checks, figures
 from nbkit.data.split import Split
-from nbkit.experiments.single import pictures
 
 PAGE = 16  # images at once
 DRAWN = "drawn above (if not, the page was reloaded since: run the cell again)"
@@ -84,7 +83,7 @@ def browser(
             for i in part
         ]
         title = f"{loss}: {len(order)} {show}, the surest first, page {page} of {last}"
-        return figures.gallery(pictures(split.test_inputs[part]), captions, title)
+        return figures.gallery(split.test_inputs[part], captions, title)
 
     controls = {
         "loss": losses,

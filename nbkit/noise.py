@@ -112,7 +112,7 @@ def missing(
     >>> noisy.labels.tolist(), noisy.flipped.tolist()
     ([0, 1, 0, 0, 255], [False, False, True, True, False])
     """
-    before, rng = checks.labels(labels), checks.generator(rng)
+    before, rng = checks.labels(labels), checks.numpy_generator(rng)
     rate = checks.fraction("rate", rate)
     positives = np.flatnonzero((before > 0) & (before != VOID))
     if positives.size == 0:
@@ -156,7 +156,7 @@ def misclassified(
         [0, 1], ``num_classes`` outside 3..255, or an ``rng`` that is no NumPy generator.
     """
     checks.classes(num_classes, least=3)
-    before, rng = checks.labels(labels, num_classes), checks.generator(rng)
+    before, rng = checks.labels(labels, num_classes), checks.numpy_generator(rng)
     rate = checks.fraction("rate", rate)
     positive = (before > 0) & (before != VOID)
     flip = positive & (rng.random(before.size) < rate)
@@ -196,7 +196,7 @@ def misannotated(
         generator.
     """
     checks.classes(num_classes)
-    before, rng = checks.labels(labels, num_classes), checks.generator(rng)
+    before, rng = checks.labels(labels, num_classes), checks.numpy_generator(rng)
     rate = checks.fraction("rate", rate)
     may = before == 0
     if candidates is not None:
@@ -223,7 +223,7 @@ def subsample(labels: np.ndarray, kept: float, *, rng: np.random.Generator) -> N
     ValueError
         If a class that was there has no unit left.
     """
-    before, rng = checks.labels(labels), checks.generator(rng)
+    before, rng = checks.labels(labels), checks.numpy_generator(rng)
     kept = checks.fraction("kept", kept, low_open=True)
     after = np.where(rng.random(before.size) < kept, before.astype(np.int64), VOID)
     gone = np.setdiff1d(before, np.append(after, VOID))

@@ -220,8 +220,7 @@ def build(source: Path) -> tuple[nbformat.NotebookNode, nbformat.NotebookNode | 
         reader.append(blank)
         if in_exercises or position == 0 or {"parameters", "setup"} & set(tags):
             solved.append(filled)
-    has_exercises = in_exercises
-    return _notebook(reader), _notebook(solved) if has_exercises else None
+    return _notebook(reader), _notebook(solved) if in_exercises else None
 
 
 def refresh() -> Iterator[str]:

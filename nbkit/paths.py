@@ -37,12 +37,6 @@ def checkpoint(name: str) -> Path:
     return runs() / "checkpoints" / f"{name}.pt"
 
 
-def discard(path: Path) -> None:
-    """Delete a file that is of no more use, and does no harm if it cannot be deleted."""
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-
-
 def exports() -> Path | None:
     """Folder to export figures and tables to, if ``NBKIT_FIGURES`` names one."""
     return _folder("NBKIT_FIGURES") if os.environ.get("NBKIT_FIGURES") else None

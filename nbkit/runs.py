@@ -35,12 +35,14 @@ class Run:
 
     Experiments subclass it, give every parameter a default, and set the class variables;
     ``version`` is raised by hand whenever the meaning of a parameter or a metric changes, which
-    makes old results strangers. ``score_names`` are columns of a frame of runs, finished or not.
+    makes old results strangers. ``score_names`` are columns of a frame of runs, finished or not;
+    ``free`` are the parameters in which the runs of one stack may differ.
     """
 
     experiment: ClassVar[str]
     version: ClassVar[int]
     score_names: ClassVar[tuple[str, ...]] = ()
+    free: ClassVar[tuple[str, ...]] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,8 +71,8 @@ class Run:
         """Raise RuntimeError unless the data are at hand; they are fetched if they can be."""
 
     def stack(self) -> tuple:
-        """Return what runs must share to be trained as one stack; by default everything."""
-        return dataclasses.astuple(self)
+        """Return what runs must share to be trained as one stack."""
+        return tuple(value for name, value in self.parameters.items() if name not in self.free)
 
     def checkpoints(self) -> tuple[str, ...]:
         """Return the names of the checkpoints of its trainings; its key names that of the last."""

@@ -345,4 +345,5 @@ def _dask(address: str, stacks: list[list[Run]], device: str, needed: Counter) -
 def _discard(checkpoints: Iterable[str]) -> None:
     """Delete what this machine has of the networks of finished runs."""
     for path in map(paths.checkpoint, checkpoints):
-        paths.discard(path)
+        with contextlib.suppress(OSError):  # it does no harm
+            path.unlink(missing_ok=True)

@@ -184,6 +184,15 @@ def test_a_marker_is_filled_where_a_row_is_told_apart():
     assert names == ["digits (n = 2 to 5)", "not told apart after Holm"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "drawn"), [((64,), (8, 8)), ((20,), (1, 20)), ((4, 5, 3), (4, 5, 3))]
+)
+def test_features_are_shown_as_a_square_or_a_strip(shape, drawn):
+    figure = figures.gallery(np.zeros((2, *shape), np.float32), ["a", "b"], "")
+    shown = [axis.get_images()[0].get_array().shape for axis in figure.axes if axis.get_images()]
+    assert shown == [drawn] * 2
+
+
 def test_a_rank_is_marked_at_the_mean_of_its_runs():
     frame = pd.DataFrame({"row": ["a", "a", "a", "b"], "f1": [0.1, 0.1, 0.7, 0.2]})
     (axis,) = figures.ranking(frame, value="f1", by="row", label="", title="").axes

@@ -16,7 +16,7 @@ from nbkit.experiments import cifar, classification, moons, pretraining, segment
 from nbkit.images import Images
 
 NETWORKS, EXAMPLES, BATCH, FEATURES, CLASSES = 3, 20, 6, 4, 5
-KNOWN = {"kept": 0.6, "prior": 0.4, "num_classes": CLASSES, "weight_ratio": 0.5}
+KNOWN = {"kept": 0.6, "prior": 0.4, "num_classes": CLASSES}
 NNPU = [f"nnpu(variant='{variant}')" for variant in ("clamp", "flip_total", "minus")]
 SPECS = [*losses.names(), *NNPU, "nnpu(imbalanced=True)", "upu(surrogate='logistic')"]
 MIXING = [name for name in losses.names() if losses.build(name, **KNOWN).mixup is not None]

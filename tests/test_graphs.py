@@ -18,7 +18,7 @@ from nbkit import fcn, graphs, losses, models, optim, train
 from nbkit.images import Images
 
 CLASSES, EXAMPLES, BATCH, EPOCHS = 4, 20, 8, 5  # the last batch has 4, and is recorded in epoch 4
-KNOWN = {"kept": 0.6, "prior": 0.4, "num_classes": CLASSES, "weight_ratio": 0.5}
+KNOWN = {"kept": 0.6, "prior": 0.4, "num_classes": CLASSES}
 
 
 class Tape(TorchDispatchMode):

@@ -691,12 +691,12 @@ def test_texts_that_mean_the_same_loss_are_one_run(kind):
 
 
 def test_build_fills_in_what_the_text_leaves_open():
-    known = {"kept": 0.7, "prior": 0.3, "num_classes": 5, "weight_ratio": 0.5}
+    known = {"kept": 0.7, "prior": 0.3, "num_classes": 5}
     assert losses.build("forward", **known).kept == 0.7
     assert losses.build("vpu", setting="two_sample", **known).setting == "two_sample"
     assert losses.build("upu", **known).prior == 0.3
     assert losses.build("noise_layer", **known).rows.shape == (5, 5)
-    assert losses.build("weighted", **known).weight_ratio == 0.5
+    assert losses.build("weighted", **known).weight_ratio == 1
 
 
 def test_build_keeps_what_the_text_says():
@@ -749,7 +749,7 @@ def test_a_formula_of_ones_own_must_give_one_term_a_position(monkeypatch, formul
 def test_a_function_is_no_loss(monkeypatch):
     monkeypatch.setitem(losses.LOSSES, "own", lambda logits, target: logits.mean())
     with pytest.raises(ValueError, match="must be a class"):
-        losses.check("own")
+        losses.checked("own")
 
 
 class Overridden(losses.Loss):
@@ -761,4 +761,4 @@ class Overridden(losses.Loss):
 def test_a_loss_of_ones_own_that_breaks_the_contract_is_told_so(monkeypatch, kind):
     monkeypatch.setitem(losses.LOSSES, "own", kind)
     with pytest.raises(ValueError, match=rf"own: {kind.__name__} must be a class, a Loss with"):
-        losses.check("own")
+        losses.checked("own")

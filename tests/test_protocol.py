@@ -286,7 +286,7 @@ def test_each_criterion_of_examples_keeps_its_epoch():
     ]
     history = train.History(epochs=told, losses=[torch.ones(1)] * len(RIGHT))
     split = replace(data.digits(), test_labels=np.repeat([0, 1], 10), classes=("0", "1"))
-    annotated = scoring.Annotated(np.zeros(2, int), np.eye(2), np.zeros(2, bool))
+    annotated = scoring.ObservedLabels(np.zeros(2, int), np.eye(2), np.zeros(2, bool))
     trained = scoring.Trained(SimpleNamespace(), split, [annotated], history, losses.create("gce"))
     final = np.tile([0.4, 0.6], (1, 20, 1))
     (result,) = scoring.results(trained, final)
@@ -398,7 +398,7 @@ def test_each_third_of_the_missing_instances_has_those_of_its_size():
         return labels.repeat(pixels.PROXY_STEP)[None, None]  # an image whose units stand in a row
 
     given = SimpleNamespace(unit_labels=units, areas=lambda: areas, masks=masks)
-    told = pixels.Observed(given, observed, masks(observed), masks(units), None, 3)
+    told = pixels.ObservedMasks(given, observed, masks(observed), masks(units), None, 3)
     groups = segmentation._missing(SegmentationRun(**SCENES, target="categories"), told)
     found = {name: np.sort(areas[hit.ravel()]).tolist() for name, (hit, _) in groups.items()}
     assert found == {
@@ -469,9 +469,9 @@ def test_figure_3_has_the_weights_of_the_author(title, share, monkeypatch):
     assert run.weight_ratio == pytest.approx(share * balanced if share else 1, abs=1e-3)
 
 
-@pytest.mark.parametrize(("positives", "features"), [(10, 20), (40, 64)])
-def test_another_data_set_has_the_weights_of_its_own_prior(monkeypatch, positives, features):
-    inputs, labels = np.zeros((100, features), np.float32), (np.arange(100) < positives).astype(int)
+@pytest.mark.parametrize("positives", [10, 40])
+def test_another_data_set_has_the_weights_of_its_own_prior(monkeypatch, positives):
+    inputs, labels = np.zeros((100, 20), np.float32), (np.arange(100) < positives).astype(int)
     split = data.split.Split("own", ("others", "own"), inputs, labels, inputs, labels)
     monkeypatch.setitem(classification.DATASETS, "own", lambda: split)
     monkeypatch.setattr(ClassificationRun, "datasets", ("own",))
@@ -481,5 +481,3 @@ def test_another_data_set_has_the_weights_of_its_own_prior(monkeypatch, positive
     balanced = positives * 0.5 / (100 - positives * 0.5)  # labelled over unlabelled
     for row, part in (("Weighted", 1), ("Exponential", 1), ("Weighted, half", 0.5)):
         assert runs[row, 0].weight_ratio == pytest.approx(part * balanced, abs=1e-4)
-    shape = (1, features) if features == 20 else (8, 8)
-    assert single.pictures(inputs).shape == (100, *shape)

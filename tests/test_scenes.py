@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from nbkit.data import scenes
-from nbkit.data.scenes import PAIRS, SHAPES, TEXTURES, fingerprint
+from nbkit.data.scenes import PAIRS, SHAPES, TEXTURES, _scenes, fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def neighbours(ids):
 
 
 def test_the_same_seed_makes_the_same_scenes(data):
-    scenes.cache_clear()
+    _scenes.cache_clear()
     again = scenes(200)
     np.testing.assert_array_equal(data.images, again.images)
     np.testing.assert_array_equal(data.instances, again.instances)
@@ -38,13 +38,17 @@ def test_scenes_are_the_same_on_every_machine():
     )
 
 
-def test_the_fingerprint_is_known_without_the_scenes():
-    arguments = {"size": 32, "seed": 2, "objects": (2, 3), "validation": 0.25}
-    made = scenes(8, **arguments)
-    assert made.fingerprint == fingerprint(8, **arguments)
-    others = [{"size": 48}, {"seed": 1}, {"objects": (2, 4)}, {"validation": 0.5}]
-    prints = {fingerprint(8, **(arguments | other)) for other in others}
-    assert len(prints | {made.fingerprint, fingerprint(9, **arguments)}) == 6
+def test_every_argument_changes_the_fingerprint():
+    first = {"images": 8, "size": 32, "seed": 2, "objects": (2, 3), "validation": 0.25}
+    others = {"images": 9, "size": 48, "seed": 1, "objects": (2, 4), "validation": 0.5}
+    prints = {fingerprint(**first | {name: value}) for name, value in others.items()}
+    assert len(prints | {fingerprint(**first)}) == 6
+    assert fingerprint() == fingerprint(600, size=64, seed=0, objects=[1, 4], validation=1 / 3)
+
+
+def test_a_list_of_two_numbers_of_objects_is_taken_too():
+    made = scenes(8, size=32, objects=[1, 2])
+    np.testing.assert_array_equal(made.images, scenes(8, size=32, objects=(1, 2)).images)
 
 
 def test_an_image_has_as_many_objects_as_asked_for():

@@ -9,7 +9,8 @@ from sklearn.metrics import confusion_matrix
 
 from nbkit import noise
 from nbkit.annotations import ANNOTATIONS, KEEPS_CLASSES, annotate
-from nbkit.data import Segmented, fold, paint, scenes
+from nbkit.data import Segmented, scenes
+from nbkit.data.segmented import fold, paint
 
 RATES = ("missing", "missing_hard", "misclassified", "misannotated")
 
@@ -26,7 +27,6 @@ def tiny(**changes):
     instances[1, 5, :3] = 1
     made = Segmented(
         name="tiny",
-        fingerprint="tiny",
         classes=("background", "cat", "dog"),
         images=np.arange(2 * 6 * 8 * 3, dtype=np.uint8).reshape(2, 6, 8, 3),
         instances=instances,
@@ -132,7 +132,6 @@ def test_a_subset_keeps_its_units_in_the_order_asked_for(data):
     np.testing.assert_array_equal(some.masks(), data.masks()[[5, 2, 90]])
     assert some.names == tuple(data.names[i] for i in (5, 2, 90))
     assert (np.diff(some.unit_image) >= 0).all()
-    assert some.fingerprint not in (data.fingerprint, data.select(np.array([2, 5, 90])).fingerprint)
 
 
 @pytest.mark.parametrize(

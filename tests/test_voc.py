@@ -57,7 +57,7 @@ def test_larger_masks_repeat_the_pixels_of_the_smaller(root):
     small, large = folder(root, SIZE), folder(root, 2 * SIZE)
     doubled = small.instances.repeat(2, 1).repeat(2, 2)
     np.testing.assert_array_equal(large.instances, doubled)
-    assert small.fingerprint != large.fingerprint
+    assert voc.fingerprint(root, SIZE) != voc.fingerprint(root, 2 * SIZE)
 
 
 def test_a_unit_too_small_for_the_canvas_is_left_out(root):
@@ -147,7 +147,6 @@ def archive(sandbox, monkeypatch):
 def test_pascal_voc_is_made_from_its_archive(archive, sandbox, capsys):
     data = folder("voc", SIZE)
     assert (data.name, len(data.images)) == ("voc", 9)
-    assert data.fingerprint == voc.fingerprint("voc", SIZE)
     np.testing.assert_array_equal(data.masks(), folder(sandbox / "data/voc", SIZE).masks())
     assert not (sandbox / "data/voc/JPEGImages/not_listed.jpg").exists()
     assert cli.main(["data", "fetch", "voc"]) == 0

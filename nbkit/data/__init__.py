@@ -4,7 +4,7 @@ from nbkit.data.cifar import cifar, vehicles
 from nbkit.data.digits import digits
 from nbkit.data.fetch import DataError
 from nbkit.data.scenes import scenes
-from nbkit.data.segmented import Segmented, fold, paint
+from nbkit.data.segmented import Segmented
 from nbkit.data.toys import Gaussians, gaussians, moons
 from nbkit.data.voc import folder
 
@@ -14,11 +14,9 @@ __all__ = [
     "Segmented",
     "cifar",
     "digits",
-    "fold",
     "folder",
     "gaussians",
     "moons",
-    "paint",
     "scenes",
     "vehicles",
 ]

@@ -29,7 +29,7 @@ def weights() -> Path:
         f"`nbkit data fetch imagenet`, or download {ALEXNET.mirrors[0]} and put it at {path} "
         f"(SHA-256 {ALEXNET.sha256})"
     )
-    if not (paths.there(path) and path.is_file()):
+    if not present():
         raise DataError(f"the ImageNet weights are missing: {source}, {ALEXNET.instead}")
     found = fetch.sha256(path)
     if found != ALEXNET.sha256:

@@ -94,7 +94,6 @@ def fingerprint(
     return f"scenes{VERSION}-{images}-{size}-{seed}-{low}-{high}-{validation:.6g}"
 
 
-@functools.lru_cache(maxsize=2)
 def scenes(
     images: int = 600,
     *,
@@ -139,22 +138,23 @@ def scenes(
     """
     checks.count("images", images)
     checks.count("size", size, least=32)
-    if not isinstance(objects, (tuple, list)) or len(objects) != 2:
-        raise ValueError(f"objects must be (fewest, most), got {objects!r}")
-    low, high = objects
-    if checks.count("objects", low) > checks.count("objects", high):
+    checks.count("seed", seed, least=0)
+    pair = isinstance(objects, (tuple, list)) and len(objects) == 2
+    if not pair or checks.count("objects", objects[0]) > checks.count("objects", objects[1]):
         raise ValueError(f"objects must be (fewest, most), got {objects!r}")
     held = round(checks.fraction("validation", validation, high_open=True) * images)
-    rng = np.random.default_rng(checks.count("seed", seed, least=0))
+    return _scenes(images, size, seed, *objects, held)
+
+
+@functools.lru_cache(maxsize=2)
+def _scenes(images: int, size: int, seed: int, low: int, high: int, held: int) -> Segmented:
+    rng = np.random.default_rng(seed)
     canvas = _background(images, size, rng)
     owners, labels = _place(canvas, size, rng, low, high)
     instances, unit_image, unit_id, slots = _units(owners, LEAST * size**2 // 64**2)
     noise = rng.integers(-10, 11, canvas.shape, dtype=np.int16)
     return Segmented(
         name="scenes",
-        fingerprint=fingerprint(
-            images, size=size, seed=seed, objects=objects, validation=validation
-        ),
         classes=("background", *(_name(shape, texture) for shape, texture in PAIRS)),
         images=np.clip(canvas + noise, 0, 255).astype(np.uint8),
         instances=instances,

@@ -4,7 +4,6 @@ A unit is an object instance, and a label belongs to a unit: a mask is never sto
 the labels of the units, whatever an annotator made of them.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,8 +21,6 @@ class Segmented:
     Attributes
     ----------
     name : str
-    fingerprint : str
-        Changes whenever the images, their size, their units or their order change.
     classes : tuple of str
         Name of class 0 ("background"), 1, ..., K.
     images : (N, H, W, 3) uint8 array
@@ -45,7 +42,6 @@ class Segmented:
     """
 
     name: str
-    fingerprint: str
     classes: tuple[str, ...]
     images: np.ndarray
     instances: np.ndarray
@@ -110,7 +106,6 @@ class Segmented:
         units = units[np.argsort(place[self.unit_image[units]], kind="stable")]
         return replace(
             self,
-            fingerprint=self._derived("images", *chosen.tolist()),
             images=self.images[chosen],
             instances=self.instances[chosen],
             unit_image=place[self.unit_image[units]],
@@ -145,7 +140,6 @@ class Segmented:
             raise ValueError(f"mapping must hold classes 0..{len(classes) - 1}, got {mapping!r}")
         return replace(
             self,
-            fingerprint=self._derived("classes", *table.tolist()),
             classes=tuple(classes),
             unit_labels=table.astype(np.int64)[self.unit_labels],
         )
@@ -173,9 +167,6 @@ class Segmented:
 
     def _by_unit(self, tables: list[np.ndarray]) -> np.ndarray:
         return np.stack(tables)[self.unit_image, self.unit_id]
-
-    def _derived(self, *what: object) -> str:
-        return f"{self.fingerprint}-{hashlib.sha256(repr(what).encode()).hexdigest()[:8]}"
 
 
 def fold(data: Segmented, index: int, folds: int) -> tuple[Segmented, Segmented]:

@@ -97,7 +97,7 @@ def gaussians(
     """
     checks.count("examples", examples)
     prior = checks.fraction("prior", prior, low_open=True, high_open=True)
-    distance, rng = checks.finite("distance", distance, above=0), checks.generator(rng)
+    distance, rng = checks.finite("distance", distance, above=0), checks.numpy_generator(rng)
     labels = (rng.random(examples) < prior).astype(np.int64)
     centres = np.stack([(labels - 0.5) * distance, np.zeros(examples)], axis=1)
     inputs = rng.standard_normal((examples, 2)) + centres

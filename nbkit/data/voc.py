@@ -83,11 +83,11 @@ def require(where: str | Path) -> str:
 
 
 def fingerprint(where: str | Path, size: int = 128) -> str:
-    """Return the fingerprint that ``folder(where, size)`` has; a name needs no photos for it."""
+    """Return what identifies ``folder(where, size)``; a name needs no photos for it."""
     known = OFFICIAL.get(str(where))
     if known is None:
         root = locate(where)
-        known = _own(root, layout.content(root))
+        known = f"{root.name}-{layout.content(root)[:12]}"
     return f"{known}-{size}"
 
 
@@ -148,10 +148,6 @@ def where() -> list[str]:
     return lines
 
 
-def _own(root: Path, content: str) -> str:
-    return f"{root.name}-{content[:12]}"
-
-
 @functools.lru_cache(maxsize=2)
 def _load(root: Path, official: str, size: int, content: str) -> Segmented:
     classes, lists, flaws = layout.read(root)
@@ -180,7 +176,6 @@ def _load(root: Path, official: str, size: int, content: str) -> Segmented:
     unit_image, unit_id, unit_labels = np.array(units, dtype=np.int64).reshape(-1, 3).T
     data = Segmented(
         name=official or root.name,
-        fingerprint=f"{OFFICIAL.get(official) or _own(root, content)}-{size}",
         classes=("background", *classes),
         images=images,
         instances=instances,

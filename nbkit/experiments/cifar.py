@@ -4,7 +4,7 @@ Rows, annotation, criteria and scores are those of ``classification``; here are 
 images and the grids. A run is one VGG8, never a stack.
 """
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from nbkit.data.cifar import check_images, fingerprint, require
 from nbkit.data.split import Split
 from nbkit.experiments import classification, joined, scoring
 from nbkit.experiments.classification import ESTIMATED, TABLE_ROWS, ClassificationRun, Row
-from nbkit.experiments.scoring import FAR, Annotated, Trained, results, scores
+from nbkit.experiments.scoring import FAR, ObservedLabels, Trained, results, scores
 from nbkit.images import Images, shared
 from nbkit.precision import PRECISIONS, autocast, precision_on
 
@@ -59,6 +59,7 @@ class CifarRun(ClassificationRun):
     experiment: ClassVar[str] = "cifar"
     version: ClassVar[int] = 1
     score_names: ClassVar[tuple[str, ...]] = (*ClassificationRun.score_names, *FAR)
+    free: ClassVar[tuple[str, ...]] = ()
     datasets: ClassVar[tuple[str, ...]] = ("cifar", "vehicles")
     annotations: ClassVar[tuple[str, ...]] = (*ClassificationRun.annotations, "two-sample")
     dataset: str = "cifar"
@@ -90,9 +91,6 @@ class CifarRun(ClassificationRun):
 
     def check_data(self) -> None:
         require(self.dataset)
-
-    def stack(self) -> tuple:
-        return astuple(self)
 
     def checkpoints(self) -> tuple[str, ...]:
         return self.key, self.key + ESTIMATOR
@@ -231,14 +229,14 @@ def _run(preset: str, row: str, seed: int, kept: float = 0.5) -> CifarRun:
     return CifarRun(kept=kept, seed=seed, **common, **vars(chosen))
 
 
-def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
+def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, ObservedLabels]:
     """Draw which images a run is given, some of them twice, and how they are annotated.
 
     Returns
     -------
     rows : (M,) int64 array
         The image of each example.
-    annotated : Annotated
+    annotated : ObservedLabels
         Of the examples.
 
     Raises
@@ -258,7 +256,7 @@ def annotate(run: CifarRun, true: np.ndarray) -> tuple[np.ndarray, Annotated]:
     chosen = np.concatenate([images, twice])
     transition = noise.transition_matrix(true[chosen], observed, int(true.max()) + 1)
     held_out = rng.held_out(run.seed, len(true))[chosen]  # by image: some are two examples
-    return chosen, Annotated(observed, transition, checks.selectable(observed, held_out))
+    return chosen, ObservedLabels(observed, transition, checks.selectable(observed, held_out))
 
 
 def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> Trained:

@@ -4,7 +4,7 @@ One protocol for all rows of Table 2: the same network, schedule, mask and held-
 seed, whatever the loss. A tenth of the noisy training set is held out for selection.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +13,15 @@ import torch
 from nbkit import checks, data, losses, models, noise, presets, rng, runs, train
 from nbkit.checks import VOID
 from nbkit.data.split import Split
-from nbkit.experiments.scoring import DETECTION, FINAL, MACRO, Annotated, Trained, results, scores
+from nbkit.experiments.scoring import (
+    DETECTION,
+    FINAL,
+    MACRO,
+    ObservedLabels,
+    Trained,
+    results,
+    scores,
+)
 
 STACK_LIMIT = 50  # networks trained at once
 DATASETS = {"digits": data.digits}
@@ -53,6 +61,7 @@ class ClassificationRun(runs.Run):
     experiment: ClassVar[str] = "classification"
     version: ClassVar[int] = 2
     score_names: ClassVar[tuple[str, ...]] = (*MACRO, *DETECTION, *FINAL)
+    free: ClassVar[tuple[str, ...]] = ("weight_ratio", "seed")
     datasets: ClassVar[tuple[str, ...]] = tuple(DATASETS)
     annotations: ClassVar[tuple[str, ...]] = ("Complete", "P+N", "P+U")
     dataset: str = "digits"
@@ -75,7 +84,7 @@ class ClassificationRun(runs.Run):
             object.__setattr__(self, "kept", 1.0)  # one run, whatever it was given
         object.__setattr__(self, "loss", losses.canonical(self.loss))
         spec = "forward" if self.loss == ESTIMATED else self.loss
-        losses.check(spec, weight_ratio=self.weight_ratio)
+        losses.checked(spec, weight_ratio=self.weight_ratio)
         checks.fraction("dropout", self.dropout, high_open=True)
         checks.count("epochs", self.epochs)
         checks.count("batch_size", self.batch_size)
@@ -85,8 +94,7 @@ class ClassificationRun(runs.Run):
         return load(self.dataset).fingerprint
 
     def stack(self) -> tuple:
-        free = () if self.loss == ESTIMATED else ("weight_ratio", "seed")
-        return tuple(value for name, value in self.parameters.items() if name not in free)
+        return astuple(self) if self.loss == ESTIMATED else super().stack()
 
     @property
     def labelled_share(self) -> float:
@@ -211,20 +219,15 @@ def grid(preset: str) -> dict[tuple[str, int], ClassificationRun]:
     }
 
 
-def annotate(run: ClassificationRun, true: np.ndarray) -> Annotated:
+def annotate(run: ClassificationRun, true: np.ndarray) -> ObservedLabels:
     """Draw the observed labels and the held-out examples of a run from its seed."""
     draw = rng.generator(run.seed, "annotation")
-    if run.annotation == "Complete" or run.kept == 1:
-        transition = noise.transition_matrix(true, true, int(true.max()) + 1)
-        observed = true
-    elif run.annotation == "P+N":
+    if run.annotation == "P+N":
         noisy = noise.subsample(true, run.kept, rng=draw)
-        observed, transition = noisy.labels, noisy.transition
-    else:
+    else:  # with "Complete" all are kept
         noisy = noise.missing(true, 1 - run.kept, rng=draw)
-        observed, transition = noisy.labels, noisy.transition
-    held_out = checks.selectable(observed, rng.held_out(run.seed, len(true)))
-    return Annotated(observed, transition, held_out)
+    held_out = checks.selectable(noisy.labels, rng.held_out(run.seed, len(true)))
+    return ObservedLabels(noisy.labels, noisy.transition, held_out)
 
 
 def estimator(run: ClassificationRun) -> ClassificationRun:

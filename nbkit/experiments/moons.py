@@ -46,8 +46,8 @@ class MoonsRun(runs.Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.fraction("kept", self.kept, low_open=True)
-        object.__setattr__(self, "loss", losses.canonical(self.loss))
-        losses.check(self.loss, weight_ratio=self.weight_ratio)
+        loss = losses.checked(self.loss, weight_ratio=self.weight_ratio)
+        object.__setattr__(self, "loss", loss)
         checks.finite("noise", self.noise, least=0)
         checks.count("epochs", self.epochs)
         checks.finite("learning_rate", self.learning_rate, above=0)
@@ -75,7 +75,7 @@ PROTOCOL = {
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedMoons:
     """A stack of trained networks with what each was given.
 
     Attributes
@@ -142,7 +142,7 @@ def explanations(preset: str) -> dict[str, dict[tuple[str, float, int], MoonsRun
     return {"half of the epochs": shorter, "U weighs 1.5 times as much": heavier}
 
 
-def fit(stack: list[MoonsRun], device: str = "cpu", *, watch: bool = False) -> Trained:
+def fit(stack: list[MoonsRun], device: str = "cpu", *, watch: bool = False) -> TrainedMoons:
     """Train runs that share ``stack()`` as one stack.
 
     With ``watch``, ``history.epochs`` holds the share of the training points that each network
@@ -169,7 +169,7 @@ def fit(stack: list[MoonsRun], device: str = "cpu", *, watch: bool = False) -> T
         weight_ratio=ratio,
         on_epoch=(lambda epoch: (model(inputs).argmax(-1) == 1).float().mean(1)) if watch else None,
     )
-    return Trained(model, splits, targets, loss, history)
+    return TrainedMoons(model, splits, targets, loss, history)
 
 
 # Figure 3 of the draft (notebook of 2017-07): kept, loss, share of the balanced ratio, rate
@@ -234,7 +234,5 @@ def compute(stack: list[MoonsRun], device: str) -> list[dict | Exception]:
 
 
 def _observe(run: MoonsRun, split: Split) -> np.ndarray:
-    if run.kept == 1:
-        return split.train_labels
     mask = rng.generator(run.seed, "annotation")
     return noise.missing(split.train_labels, 1 - run.kept, rng=mask).labels

@@ -91,7 +91,7 @@ class PixelRun(runs.Run):
 
 
 @dataclass(frozen=True)
-class Observed:
+class ObservedMasks:
     """The masks of a training, and what selects.
 
     Attributes

@@ -16,7 +16,7 @@ from nbkit.experiments.pixels import PixelRun
 
 VERBS = ("missing", "misclassified", "misannotated")
 RATED = (*VERBS, "missing_hard")
-UNTRAINED = ("scratch", "imagenet")
+UNTAUGHT = ("autoencoder", "image_labels", "scratch", "imagenet")  # without masks
 UNSET = ("cross_entropy", "none", False)  # loss, balance and fade_in of a run that has no choice
 # parameters that a pre-training does not know, and what stands for them in its name
 FINE_TUNING = {"layers": 0, "frozen": False, "target_images": 0, "epochs": 1}
@@ -61,6 +61,7 @@ class TransferRun(PixelRun):
 
     experiment: ClassVar[str] = "transfer"
     version: ClassVar[int] = 1
+    free: ClassVar[tuple[str, ...]] = tuple(FINE_TUNING)  # one pre-training is done once
     fold: int = 1
     folds: int = 4
     source: str = "complete"
@@ -78,11 +79,10 @@ class TransferRun(PixelRun):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sources = (*annotations.ANNOTATIONS, "autoencoder", "image_labels", *UNTRAINED)
-        checks.choice("source", self.source, sources)
+        checks.choice("source", self.source, (*annotations.ANNOTATIONS, *UNTAUGHT))
         checks.fraction("rate", self.rate)
-        object.__setattr__(self, "loss", losses.canonical(self.loss))
-        losses.check(self.loss, balance=self.balance)
+        loss = losses.checked(self.loss, balance=self.balance)
+        object.__setattr__(self, "loss", loss)
         for name, least in (("folds", 2), ("fold", 1), ("source_epochs", 1), ("source_images", 0)):
             checks.count(name, getattr(self, name), least=least)
         for name in ("target_images", "layers", "groups", "distractors"):
@@ -97,8 +97,7 @@ class TransferRun(PixelRun):
                 "ImageNet's weights fit conv1 to conv5 of network='alexnet': give it, and layers "
                 f"of at most 5; got network={self.network!r}, layers={self.layers}"
             )
-        untaught = ("autoencoder", "image_labels", *UNTRAINED)
-        if self.source in untaught and (self.loss, self.balance, self.fade_in) != UNSET:
+        if self.source in UNTAUGHT and (self.loss, self.balance, self.fade_in) != UNSET:
             raise ValueError(
                 f"a pre-training with source={self.source!r} has no masks, and so no choice of "
                 f"loss, balance or fade_in; got loss={self.loss!r}, balance={self.balance!r}, "
@@ -110,11 +109,6 @@ class TransferRun(PixelRun):
                     f"{name} is for source {' or '.join(sources)} and greater than 0 there; got "
                     f"source={self.source!r}, {name}={getattr(self, name)}"
                 )
-
-    def stack(self) -> tuple:
-        """Runs of one pre-training are computed together, so that it is done once."""
-        own = self.parameters.items()
-        return tuple(value for name, value in own if name not in FINE_TUNING)
 
     def checkpoints(self) -> tuple[str, str]:
         """Return the names of its own checkpoint and of that of the pre-training that it shares."""

@@ -27,7 +27,7 @@ FAR = ("far_accuracy", "far_f1", "far_detection_precision")  # without the near-
 
 
 @dataclass(frozen=True)
-class Annotated:
+class ObservedLabels:
     """The labels of a run, and which examples train and which select.
 
     Attributes
@@ -53,14 +53,14 @@ class Trained:
     ----------
     model : models.MLP or models.VGG8
     split : data.split.Split
-    annotated : list of Annotated
+    annotated : list of ObservedLabels
     history : train.History
     loss : losses.Loss
     """
 
     model: nn.Module
     split: Split
-    annotated: list[Annotated]
+    annotated: list[ObservedLabels]
     history: train.History
     loss: losses.Loss
 
@@ -297,7 +297,7 @@ def reliability(store: Store, grid: Mapping[tuple, Run]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=columns)
 
 
-def _result(series: dict, final: np.ndarray, split: Split, annotated: Annotated) -> dict:
+def _result(series: dict, final: np.ndarray, split: Split, annotated: ObservedLabels) -> dict:
     """Metrics by criterion, curves and the rest of one run, from its series over epochs."""
     confusion = series["confusion"]
     test = metrics.classification(confusion) | metrics.detection(confusion)

@@ -16,7 +16,7 @@ from nbkit import checks, fcn, losses, metrics, noise, paths, presets, rng, trai
 from nbkit.checks import VOID
 from nbkit.data.segmented import Segmented
 from nbkit.experiments import joined, pixels
-from nbkit.experiments.pixels import Observed, PixelRun
+from nbkit.experiments.pixels import ObservedMasks, PixelRun
 
 STACK_LIMIT = 1
 INCOMPLETE = ("P+U", "P")  # instances are missing
@@ -79,8 +79,8 @@ class SegmentationRun(PixelRun):
                 f"hard says which instances are missing, and of {self.annotation} none is: use "
                 f"annotation {' or '.join(INCOMPLETE)}"
             )
-        object.__setattr__(self, "loss", losses.canonical(self.loss))
-        losses.check(self.loss, balance=self.balance, per_image=True)
+        loss = losses.checked(self.loss, balance=self.balance, per_image=True)
+        object.__setattr__(self, "loss", loss)
 
     @property
     def labelled_share(self) -> float:
@@ -174,7 +174,7 @@ def grid(preset: str) -> dict[tuple, SegmentationRun]:
     return joined(PARTS, preset)
 
 
-def annotate(run: SegmentationRun) -> Observed:
+def annotate(run: SegmentationRun) -> ObservedMasks:
     """Draw the masks that a run is given, from its seed."""
     whole = pixels.load(run)
     train_set = whole.select(~whole.validation)
@@ -190,7 +190,7 @@ def annotate(run: SegmentationRun) -> Observed:
     held_out = checks.selectable(masks, rng.held_out(run.seed, len(masks)))
     if run.annotation == "P":
         masks[(masks == 0) & ~held_out[:, None, None]] = VOID  # selection needs the population
-    return Observed(train_set, observed, masks, whole_masks, held_out, classes)
+    return ObservedMasks(train_set, observed, masks, whole_masks, held_out, classes)
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Segmenter:
     Attributes
     ----------
     model : fcn.FCN
-    observed : Observed
+    observed : ObservedMasks
     validation : Segmented
         The images that it is scored on.
     history : train.History
@@ -209,7 +209,7 @@ class Segmenter:
     """
 
     model: fcn.FCN
-    observed: Observed
+    observed: ObservedMasks
     validation: Segmented
     history: train.History
     weight_ratio: float | None
@@ -253,11 +253,11 @@ def fit(run: SegmentationRun, device: str = "cpu", checkpoint: Path | None = Non
     return Segmenter(model, observed, validation, history, ratio)
 
 
-def _selectors(model: fcn.FCN, observed: Observed) -> dict[str, torch.Tensor]:
+def _selectors(model: fcn.FCN, observed: ObservedMasks) -> dict[str, torch.Tensor]:
     """What an epoch is selected by, on the held-out images; the proxy knows the true prior."""
-    held, step = observed.held_out, pixels.PROXY_STEP
-    guess, _ = pixels.predict(model, observed.data.images[held], step)
-    clean, seen = (m[held][:, ::step, ::step] for m in (observed.true, observed.masks))
+    held = observed.held_out
+    guess, _ = pixels.predict(model, observed.data.images[held], pixels.PROXY_STEP)
+    clean, seen = _grid(observed.true[held]), _grid(observed.masks[held])
     oracle = metrics.image_confusions(clean, guess, observed.classes).sum(0)
     proxy = metrics.proxy_accuracy(guess.ravel(), seen.ravel(), pixels.prior(observed.true))
     return {
@@ -289,7 +289,9 @@ def chance(run: SegmentationRun) -> dict[str, float]:
     return {name: float(hit[either].mean()) for name, (hit, either) in groups.items()}
 
 
-def _missing(run: SegmentationRun, observed: Observed) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def _missing(
+    run: SegmentationRun, observed: ObservedMasks
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pixels of the missing instances by their size, and those with the true background."""
     data, groups = observed.data, {}
     gone = (observed.labels == 0) & (_labels(run, data) > 0)

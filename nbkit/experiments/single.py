@@ -1,6 +1,5 @@
 """One run of classification on any of its data sets, with what there is to look at afterwards."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,14 +75,3 @@ def fit(run: ClassificationRun, device: str = "cpu") -> Fitted:
         raise TrainingError(f"{error} ({given})") from error
     (result,) = results(trained, probability)
     return Fitted(result, probability[0])
-
-
-def pictures(inputs: np.ndarray) -> np.ndarray:
-    """Return inputs as pictures: photographs as they are, F features as a square or a strip.
-
-    So (N, 64) digits become (N, 8, 8), and (N, 20) features (N, 1, 20).
-    """
-    if inputs.ndim > 2:
-        return inputs
-    side = math.isqrt(inputs.shape[1])
-    return inputs.reshape(len(inputs), side if side**2 == inputs.shape[1] else 1, -1)

@@ -33,6 +33,7 @@ class ThresholdRun(runs.Run):
 
     experiment: ClassVar[str] = "thresholds"
     version: ClassVar[int] = 1
+    free: ClassVar[tuple[str, ...]] = ("weight_ratio", "seed")
     loss: str = "cross_entropy"
     kept: float = 0.5
     weight_ratio: float = 1.0
@@ -44,8 +45,8 @@ class ThresholdRun(runs.Run):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.fraction("kept", self.kept, low_open=True)
-        object.__setattr__(self, "loss", losses.canonical(self.loss))
-        losses.check(self.loss, weight_ratio=self.weight_ratio)
+        loss = losses.checked(self.loss, weight_ratio=self.weight_ratio)
+        object.__setattr__(self, "loss", loss)
         for name in ("prior", "assumed_prior"):
             checks.fraction(name, getattr(self, name), low_open=True, high_open=True)
         checks.count("examples", self.examples, least=100)
@@ -53,10 +54,6 @@ class ThresholdRun(runs.Run):
 
     def data_fingerprint(self) -> str:
         return "gaussians-1"
-
-    def stack(self) -> tuple:
-        free = ("weight_ratio", "seed")
-        return tuple(value for name, value in self.parameters.items() if name not in free)
 
 
 STACK_LIMIT = 64

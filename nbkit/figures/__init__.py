@@ -18,7 +18,7 @@ from nbkit.figures.scores import (
 )
 from nbkit.figures.segmentation import pixel_rows
 from nbkit.figures.style import png, save, use_style
-from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds, pulls
+from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds
 from nbkit.figures.transfer import filters, strips
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "parity",
     "pixel_rows",
     "png",
-    "pulls",
     "ranking",
     "rates",
     "reliability",

@@ -1,6 +1,7 @@
 """Scores of runs: over epochs, over labelled shares, by class, by row."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -113,11 +114,11 @@ def _lines(
         absent(axis)
 
 
-def series(values: Mapping[str, np.ndarray], labels: tuple[str, str, str]) -> Figure:
-    """One line a name over epochs 1, 2, ...; labels of the axes, and the title."""
+def series(x: np.ndarray, values: Mapping[str, np.ndarray], labels: tuple[str, str, str]) -> Figure:
+    """One line a name over the same ``x``; labels of the axes, and the title."""
     figure, axes = grid(1, 1, (7.0, 3.6))
     for name, line in values.items():
-        axes[0, 0].plot(np.arange(1, len(line) + 1), line, label=name)
+        axes[0, 0].plot(x, line, label=name)
     axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
     axes[0, 0].legend()
     return figure
@@ -205,12 +206,15 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     return figure
 
 
-def gallery(images: np.ndarray, captions: Sequence[str], title: str, columns: int = 8) -> Figure:
+def gallery(
+    images: Sequence[np.ndarray], captions: Sequence[str], title: str, columns: int = 8
+) -> Figure:
     """A wall of small images with captions.
 
     Parameters
     ----------
-    images : (N, H, W) or (N, H, W, 3) array
+    images : sequence of N arrays
+        (H, W), (H, W, 3), or (F,): features are shown as a square or a strip.
     captions : sequence of N str
     """
     count = max(1, len(images))
@@ -219,10 +223,17 @@ def gallery(images: np.ndarray, captions: Sequence[str], title: str, columns: in
     for axis in axes.ravel():
         axis.set_axis_off()
     for axis, image, caption in zip(axes.ravel(), images, captions, strict=False):
-        axis.imshow(image, cmap="gray_r")
+        axis.imshow(_picture(image), cmap="gray_r")
         axis.set_title(caption, fontsize=8, loc="center", fontweight="normal")
     figure.suptitle(title)
     return figure
+
+
+def _picture(image: np.ndarray) -> np.ndarray:
+    if image.ndim > 1:
+        return image
+    side = math.isqrt(image.size)
+    return image.reshape(side if side**2 == image.size else 1, -1)
 
 
 def ranking(

@@ -38,20 +38,6 @@ def loss_curves(
     return figure
 
 
-def pulls(probability: np.ndarray, pull: Mapping[str, np.ndarray]) -> Figure:
-    """How hard each loss pulls an unlabelled example towards "negative"."""
-    figure, axes = grid(1, 1, (6.4, 3.6))
-    for name, values in pull.items():
-        axes[0, 0].plot(probability, values, label=name)
-    axes[0, 0].set(
-        xlabel="predicted probability that the unlabelled example is positive",
-        ylabel="pull towards negative",
-        title="Who keeps pulling when the network is sure?",
-    )
-    axes[0, 0].legend()
-    return figure
-
-
 def labelling(posterior: np.ndarray, kept: float, thresholds: Mapping[str, float]) -> Figure:
     """The posterior of two Gaussians, what is left of it when labels go missing, and thresholds.
 

@@ -11,18 +11,16 @@ import inspect
 from nbkit import checks
 from nbkit.losses import risks, separable
 from nbkit.losses.base import FadeIn, Loss, SquaredError
-from nbkit.losses.risks import PURisk
 from nbkit.losses.thresholds import balanced_ratio, bayes_ratio, threshold
 
 __all__ = [
     "FadeIn",
     "Loss",
-    "PURisk",
     "SquaredError",
     "balanced_ratio",
     "bayes_ratio",
     "build",
-    "check",
+    "checked",
     "create",
     "names",
     "parse",
@@ -153,14 +151,13 @@ def build(
     prior: float,
     num_classes: int,
     setting: str = "one_sample",
-    weight_ratio: float = 1.0,
     fade_in: bool = False,
 ) -> Loss:
     """Make the loss of a run from its text, filling in what the text leaves open.
 
     ``gce(q=0.5)`` is taken as it stands; a loss that needs ``kept``, ``prior``, ``setting`` or
-    ``num_classes`` and does not name it gets the true value given here; a separable loss gets the
-    weight ratio. With ``fade_in`` it begins with cross-entropy, see ``FadeIn``.
+    ``num_classes`` and does not name it gets the true value given here. Its weight ratio is 1, see
+    ``with_balance``. With ``fade_in`` it begins with cross-entropy, see ``FadeIn``.
     """
     name, hyper = parse(spec)
     known = {
@@ -168,17 +165,17 @@ def build(
         "prior": prior,
         "setting": setting,
         "num_classes": num_classes,
-        "weight_ratio": weight_ratio,
+        "weight_ratio": 1.0,
     }
     accepted = inspect.signature(LOSSES[name]).parameters
     loss = create(name, **{key: known[key] for key in known if key in accepted} | hyper)
     return FadeIn(loss) if fade_in else loss
 
 
-def check(
+def checked(
     spec: str, *, weight_ratio: float = 1.0, balance: str = "none", per_image: bool = False
-) -> None:
-    """Raise ValueError unless a loss can be built from its text and takes what a run has for it.
+) -> str:
+    """Return the text of a run's loss as ``canonical`` does, after a look at what the run has.
 
     Parameters
     ----------
@@ -190,7 +187,13 @@ def check(
         "none" for a PU risk.
     per_image : bool
         Whether the run knows the prior of each image.
+
+    Raises
+    ------
+    ValueError
+        Unless a loss can be built from the text and takes what the run has for it.
     """
+    spec = canonical(spec)
     loss = build(spec, kept=0.5, prior=0.5, num_classes=2)
     if loss.per_image and not per_image:
         raise ValueError(f"only the masks of a segmentation have a prior per image; got {spec!r}")
@@ -201,6 +204,7 @@ def check(
             f"{spec} has a prior and takes no class weights: weight_ratio must be 1 and balance "
             f"'none', got {weight_ratio} and {balance!r}"
         )
+    return spec
 
 
 def takes(spec: str, key: str) -> bool:
@@ -235,7 +239,7 @@ def weight_ratio(spec: str, balance: str, *, kept: float, balanced: float) -> fl
     """
     checks.choice("balance", balance, BALANCES)
     name, hyper = parse(spec)
-    if issubclass(LOSSES[name], PURisk):
+    if LOSSES[name].formula is Loss.formula:
         return None
     if balance == "bayes":
         return bayes_ratio(name, kept, assumed_kept=hyper.get("kept"), beta=hyper.get("beta", 0.5))

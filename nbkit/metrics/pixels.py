@@ -124,7 +124,7 @@ def bootstrap(
         raise ValueError(f"expected a matrix an image, (N, ..., C, C), got {per_image.shape}")
     checks.choice("statistic", statistic, STATISTICS)
     tail = (1 - checks.fraction("level", level, low_open=True, high_open=True)) / 2
-    images, rng = len(per_image), checks.generator(rng)
+    images, rng = len(per_image), checks.numpy_generator(rng)
     weights = rng.multinomial(images, np.full(images, 1 / images), checks.count("draws", draws))
     totals = weights.astype(float) @ per_image.reshape(images, -1)
     values = segmentation(totals.reshape(draws, *per_image.shape[1:]))[statistic]

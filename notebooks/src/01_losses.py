@@ -113,7 +113,12 @@ for spec in shown:
     loss = losses.build(spec, kept=0.5, prior=0.5, num_classes=2)
     (gradient,) = torch.autograd.grad(loss.per_example(z, target).sum(), z)
     pull[spec] = gradient[:, 1].numpy()
-figures.pulls(grid, pull)
+labels = (
+    "predicted probability that the unlabelled example is positive",
+    "pull towards negative",
+    "Who keeps pulling when the network is sure?",
+)
+figures.series(grid, pull, labels)
 
 # %% [markdown]
 # (GCE is $(1 - p_y^q)/q$ with $q = .7$; forward is $-\log(1 - c\,p)$ on U; hard bootstrapping is
@@ -219,7 +224,7 @@ for name, (ratio, fade_in) in settings.items():
     watched = moons.fit(stack, watch=True).history.epochs
     start[name] = torch.stack(watched).mean(1).numpy()
 labels = ("epoch", "share called positive", "The first epochs of the exponential loss")
-figures.series(start, labels)
+figures.series(np.arange(1, 41), start, labels)
 
 # %%
 seen = pd.DataFrame(start).agg(["min", "max"]).T

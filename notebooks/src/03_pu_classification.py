@@ -83,8 +83,8 @@ print(textwrap.fill(f"losses to choose from: {', '.join(losses.names())}", 95))
 # %%
 hidden = np.flatnonzero((split.train_labels > 0) & (annotated.observed == 0))[:16]
 captions = [split.classes[c] for c in split.train_labels[hidden]]
-wall = single.pictures(split.train_inputs[hidden])
-figures.gallery(wall, captions, "Some positives that carry no label")
+title = "Some positives that carry no label"
+figures.gallery(split.train_inputs[hidden], captions, title)
 
 # %% [markdown]
 # (With balanced weights, cross-entropy is the row *Weighted* of section 3.4; *CrossEntropy* there
