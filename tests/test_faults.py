@@ -814,7 +814,7 @@ def test_a_study_says_what_its_preset_lacks(own, preset, capsys):
 
 @pytest.mark.parametrize(
     ("preset", "message"),
-    [("foo", "must be one of"), ("laptop", "has no cifar"), ("smoke", "of made scenes")],
+    [("foo", "must be one of"), ("laptop", "has no cifar"), ("smoke", "of synthetic scenes")],
 )
 def test_a_preset_without_photographs_is_told_as_such(preset, message):
     section = "segmentation" if preset == "smoke" else "cifar"

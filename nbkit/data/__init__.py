@@ -1,4 +1,4 @@
-"""Data sets, free of noise: made points and real images, each the same on every machine."""
+"""Data sets, free of noise: synthetic points and real images, each the same on every machine."""
 
 from nbkit.data.cifar import cifar, vehicles
 from nbkit.data.digits import digits

@@ -163,7 +163,7 @@ def failure(root: Path, flaws: list[str]) -> DataError:
     more = f" ({len(flaws) - 1} more)" if len(flaws) > 1 else ""
     return DataError(
         f"{flaws[0]}{more}. `nbkit data verify {root}` lists everything that is wrong; "
-        "the made scenes need no files: dataset='scenes'"
+        "the synthetic scenes need no files: dataset='scenes'"
     )
 
 

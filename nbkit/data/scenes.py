@@ -1,4 +1,4 @@
-"""Scenes: made images of 20 categories, a shape by a texture, with true instances.
+"""Scenes: synthetic images of 20 categories, each a shape with a texture, with true instances.
 
 An image holds a few objects of random colours, sizes and directions, some of them partly hidden,
 on a background of gradient, noise and strokes, and distractors of shapes that are no category. The

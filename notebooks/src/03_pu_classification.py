@@ -58,9 +58,10 @@ split = single.load(dataset, images)
 # examples is rightly labelled, and the others are left out.
 #
 # A loss is written as its name, or as a name with arguments: `gce(q=0.5)`, `nnpu(variant="clamp")`;
-# `help(losses.create)` explains. The class weights are one number, $r = w_U / w_P$: balanced
-# weights are $\pi c / (1 - \pi c)$, which is $n_P / n_U$ on average, Bayes' are those of notebook
-# 01, and a PU risk takes none.
+# `help(losses.create)` explains. The class weights are one number, $r = w_U / w_P$, the weight of
+# an unlabelled example over that of a labelled one. *Balanced* is $\pi c / (1 - \pi c)$, on average
+# the number of labelled over that of unlabelled examples ($\pi$ is the prior, the share of
+# positives, and $c$ is `kept`); *Bayes* is that of notebook 01; a PU risk takes none.
 
 # %% tags=["nbval-check-output"]
 run = single.run(

@@ -18,7 +18,7 @@
 # > for the photographs; either may be stopped and started again.
 
 # %% tags=["parameters"]
-preset = "laptop"  # laptop: made scenes; small: photographs of MSRC
+preset = "laptop"  # laptop: synthetic scenes; small: photographs of MSRC
 photographs = "small"  # the preset of section 6.12
 compute = False  # True trains what is missing of the preset
 device = "auto"  # auto, cpu or cuda

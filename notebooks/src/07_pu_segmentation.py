@@ -16,7 +16,7 @@
 # >
 # > The runs take hours on two cores, and are published as they finish: a row without a finished run
 # > shows a dash and n = 0. To compute what is missing: `nbkit sweep segmentation --preset laptop`
-# > (made scenes) or `--preset small` (photographs), or set `compute`.
+# > (synthetic scenes) or `--preset small` (photographs), or set `compute`.
 
 # %% tags=["parameters"]
 preset = "laptop"  # or small: the photographs of pets3, coco20 and MSRC
@@ -84,7 +84,7 @@ shown = np.flatnonzero(gone.any((1, 2)) & (observed.masks == 1).any((1, 2)))[:4]
 figures.pixel_rows(
     observed.data.images[shown],
     {"true mask": truth[shown], "observed mask": observed.masks[shown]},
-    title="Made scenes: half of the instances are missing",
+    title="Synthetic scenes: half of the instances are missing",
     outlined=gone[shown],
 )
 
@@ -491,9 +491,9 @@ for score, what in (("found", "average precision"), ("mean_iu", "mean IU")):
 # %% [markdown]
 # ## 7.9 Masks by loss
 #
-# Three tiny networks, trained now on made scenes with several instances an image. Each row shows
-# the probability of foreground on validation images, black for 0 and white for 1, a red line where
-# it reaches one half, and the true objects in dashed yellow.
+# Three tiny networks, trained now on synthetic scenes with several instances an image. Each row
+# shows the probability of foreground on validation images, black for 0 and white for 1, a red line
+# where it reaches one half, and the true objects in dashed yellow.
 
 
 # %% tags=["setup"]
