@@ -38,8 +38,24 @@ def checkpoint(name: str) -> Path:
 
 
 def exports() -> Path | None:
-    """Folder to export figures and tables to, if ``NBKIT_FIGURES`` names one."""
-    return _folder("NBKIT_FIGURES") if os.environ.get("NBKIT_FIGURES") else None
+    """Folder to export figures and tables to, if ``NBKIT_FIGURES`` names one.
+
+    Raises
+    ------
+    RuntimeError
+        If it is not there and cannot be made.
+    """
+    if not os.environ.get("NBKIT_FIGURES"):
+        return None
+    folder = _folder("NBKIT_FIGURES")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeError(
+            f"cannot write to {folder}: {error.strerror}; set NBKIT_FIGURES to a folder you can "
+            "write to"
+        ) from error
+    return folder
 
 
 def environment() -> dict[str, str]:

@@ -41,8 +41,8 @@ def photographs(preset: str, section: str) -> dict:
     made = [name for name, part in parts.items() if part.get("dataset") == "scenes"]
     if set(made) - {"live"}:
         raise ValueError(
-            f"photographs = {preset!r}: its {section} is of synthetic scenes; take small, paper, or "
-            "a preset of your own photographs"
+            f"photographs = {preset!r}: its {section} is of synthetic scenes; take small, paper, "
+            "or a preset of your own photographs"
         )
     return chosen
 

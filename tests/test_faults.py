@@ -563,6 +563,14 @@ def test_a_study_that_cannot_write_names_the_variable(project, monkeypatch, tmp_
         pages.study("smoke", show=print)
 
 
+def test_a_figure_that_cannot_be_exported_names_the_variable(sandbox, monkeypatch):
+    (sandbox / "file").touch()
+    for place in (sandbox / "file", sandbox / "file" / "below"):
+        monkeypatch.setenv("NBKIT_FIGURES", str(place))
+        with pytest.raises(RuntimeError, match="set NBKIT_FIGURES to a folder you can write to"):
+            paths.exports()
+
+
 def test_a_study_without_notebooks_says_where_they_should_be(project, monkeypatch):
     assert study(monkeypatch) == [
         f"{notebooks.FOLDER} holds no notebook: run it in a clone of the study"

@@ -184,6 +184,31 @@ def test_a_marker_is_filled_where_a_row_is_told_apart():
     assert names == ["digits (n = 2 to 5)", "not told apart after Holm"]
 
 
+def test_a_marker_grows_with_the_loss_of_its_example_and_hidden_positives_have_a_black_edge():
+    panel = {"points": np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]]), "title": ""}
+    panel |= {"observed": np.array([0, 0, 0, 1]), "true": np.array([0, 1, 0, 1])}
+    panel |= {"loss": np.array([0.0, 2, 1, 5]), "slope": np.zeros(4)}
+    panel["probability"] = lambda points: points[:, 0].clip(0, 1)
+    above, below = (axis.collections[-2] for axis in figures.moons_grid([panel]).axes)
+    assert np.argsort(above.get_sizes()).tolist() == [0, 2, 1]
+    assert len(set(below.get_sizes())) == 1
+    edges = [to_hex(color) for color in above.get_edgecolors()]
+    assert edges == ["#ffffff", "#000000", "#ffffff"]
+
+
+def test_rates_and_walls_show_what_they_are_given():
+    table = pd.DataFrame([[0.1, np.nan], [0.95, 0.5]], index=["a", "b"], columns=["x", "y"])
+    (axis,) = figures.rates(table, label="", title="").axes
+    assert [text.get_text() for text in axis.texts] == ["0.10", "0.95", "0.50"]
+    images = np.arange(2 * 3 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 4, 3)
+    captions = [["a", "b", "c"], ["d", "e", "f"]]
+    axes = figures.wall(images, captions, ["one", "two"]).axes
+    for axis, image, caption in zip(axes, images.reshape(6, 4, 4, 3), "abcdef", strict=True):
+        np.testing.assert_array_equal(axis.get_images()[0].get_array(), image)
+        assert axis.get_title() == caption
+    assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["one", "two"]
+
+
 @pytest.mark.parametrize(
     ("shape", "drawn"), [((64,), (8, 8)), ((20,), (1, 20)), ((4, 5, 3), (4, 5, 3))]
 )
