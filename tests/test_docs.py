@@ -436,6 +436,106 @@ PROSE = [  # where, the words, and the cell of each number: table, row, column, 
         "{} is background everywhere, {} foreground everywhere",
         [("several_cases", row, "several", 3) for row in ("nnPU, fade-in", "Exponential")],
     ),
+    *(
+        (where, words, [("moons_sweep", row, share, 3) for row, share in cells])
+        for where, words, cells in (
+            (
+                "notebooks/src/00_overview.py",
+                "cross-entropy has fallen from {} to {} (a guess has .5). The draft's exponential "
+                "loss still has {} there, and {} with seven tenths gone. With class weights {} "
+                "(*Balanced CE*) and {} (*Weighted*) are left",
+                [
+                    *(("CrossEntropy", share) for share in ("0.0", "0.5")),
+                    *(("Exponential", share) for share in ("0.5", "0.7")),
+                    *((row, "0.9") for row in ("Balanced CE", "Weighted")),
+                ],
+            ),
+            (
+                "notebooks/src/02_moons.py",
+                "CrossEntropy from {} with .2 missing to {} with .6, Exponential from {} with .5 "
+                "missing to {} with .8. Weighted ones walk down a slope: with .9 missing the three "
+                "still have {} to {}",
+                [
+                    *(("CrossEntropy", share) for share in ("0.2", "0.6")),
+                    *(("Exponential", share) for share in ("0.5", "0.8")),
+                    *((row, "0.9") for row in ("Balanced CE", "Weighted")),
+                ],
+            ),
+        )
+    ),
+    (
+        "notebooks/src/04_pu_tables.py",
+        "(Forward {}, Backward {}, Exponential with its Bayes ratio {}; two seeds) lie beside the "
+        "best that are not, BootstrapHard ({}) and Weighted ({}; five seeds)",
+        [
+            (CIFAR, row, "accuracy", 3)
+            for row in (
+                *("Forward", "Backward", "Exponential, Bayes r"),
+                *("BootstrapHard", "Weighted"),
+            )
+        ],
+    ),
+    (
+        "README.md",
+        "but only {} of what it calls positive is",
+        [(CIFAR, "Exponential", "detection_precision", "%")],
+    ),
+    (
+        "notebooks/src/06_transfer.py",
+        "CompleteCategory (+{}). On the scenes objects without names (+{}) and with random names "
+        "(+{}) lie between the two. OneCategory (+{})",
+        [
+            ("table1_differences_scenes", row, "difference", 3)
+            for row in ("CompleteCategory", "PixelObjectness", "RandomCategory", "OneCategory")
+        ],
+    ),
+    (
+        "notebooks/src/06_transfer.py",
+        "CompleteCategory from {} to {}, RandomCategory from {} to {}",
+        [
+            ("layers_scenes", f"{row}Category, frozen", layer, 3)
+            for row in ("Complete", "Random")
+            for layer in ("4", "5")
+        ],
+    ),
+    (
+        "notebooks/src/06_transfer.py",
+        "RandomCategory and OneCategory lie {} and {} below FromScratch",
+        [
+            ("table1_differences_msrc", row, "difference", -3)
+            for row in ("RandomCategory", "OneCategory")
+        ],
+    ),
+    (
+        "notebooks/src/07_pu_segmentation.py",
+        "a row lies below Complete ({} on the scenes), and which rows come close to P+N ({}), for "
+        "which somebody had to check half of the images. CrossEntropy has {}. The best rows with "
+        "missing instances lie between {} and {}",
+        [
+            ("table3_scenes", row, "mean_iu", 3)
+            for row in (
+                *("Complete", "P+N", "CrossEntropy"),
+                *("Weighted, Bayes r", "Exponential, Bayes r"),
+            )
+        ],
+    ),
+    (
+        "notebooks/src/07_pu_segmentation.py",
+        "(CrossEntropy {} instead of {}, Weighted {} instead of {}; Complete has {})",
+        [
+            *(
+                ("several_scenes", (case, row), "mean_iu", 3)
+                for row in ("CrossEntropy", "Weighted")
+                for case in ("hard", "several")
+            ),
+            ("several_scenes", ("several", "Complete"), "mean_iu", 3),
+        ],
+    ),
+    (
+        "notebooks/src/07_pu_segmentation.py",
+        "only Weighted ({}) is clearly above",
+        [("several_cases", "Weighted", "several", 3)],
+    ),
 ]
 
 

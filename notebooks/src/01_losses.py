@@ -6,11 +6,11 @@
 
 # %% [markdown]
 # > **You will learn** what the losses of the draft's Figure 4 look like and how they pull; why
-# > cross-entropy with half of the labels finds nothing; and a formula that tells, before any
-# > training, which posterior a loss will call positive.
+# > cross-entropy with half of the labels, and endless data, finds no positive at all; and a formula
+# > that tells, before any training, which posterior a loss will call positive.
 # >
 # > **Needs** nothing but the overview (00). **Takes** half a minute. **Downloads** nothing.
-# > **Expect** measured thresholds within .035 of the formula.
+# > **Expect** measured thresholds, each the mean of five networks, within .035 of the formula.
 
 # %% tags=["parameters"]
 preset = "laptop"  # smoke or laptop
@@ -35,18 +35,19 @@ sweep.check(engine, device)
 # %% [markdown]
 # ## 1.1 The setting: positive and unlabelled
 #
-# Every example has a true class $Y$, 1 for positive and 0 for negative. What the annotator leaves
-# are labelled positives, P for short, and unlabelled examples, U. Of the positives only a
-# share $c$ keeps its label (we call it `kept`; the draft's "50 %" is $c = 1/2$). A labelled example
-# is certainly positive. An unlabelled one may be anything. Write
+# Every example has a true class $Y$, 1 for positive and 0 for negative. The annotator hands over
+# labelled positives, P for short, and unlabelled examples, U. Of the positives only a share $c$
+# keeps its label (`kept` in the code; the draft's "50 %" is $c = 1/2$). A labelled example is
+# certainly positive. An unlabelled one may be positive or negative. Write
 #
 # $$\eta(x) = P(Y = 1 \mid x), \qquad \pi = P(Y = 1), \qquad a(x) = P(\text{labelled} \mid x).$$
 #
 # $\eta$ is the *posterior*, and $\pi$ the *prior*, the share of positives.
 #
-# If the annotator drops labels *completely at random*, then $a(x) = c\,\eta(x)$: what a classifier
-# of labelled against unlabelled sees is the posterior we want, squeezed by the factor $c$. With
-# half of the labels, no example ever looks more than half positive.
+# If the annotator drops labels *completely at random* (every positive keeps its label with the same
+# probability $c$, whatever it looks like), then $a(x) = c\,\eta(x)$: a classifier of labelled
+# against unlabelled sees the posterior that we want, multiplied by $c$. With half of the labels
+# $a(x)$ is at most one half, even where every example is positive.
 
 # %%
 x = np.linspace(-4, 4, 400)
@@ -54,8 +55,9 @@ posterior = 1 / (1 + np.exp(-2 * x))
 figures.labelling(posterior, 0.5, {"cross-entropy": losses.threshold("cross_entropy", kept=0.5)})
 
 # %% [markdown]
-# **See:** the grey curve never passes one half, so a classifier that decides at one half never says
-# "positive".
+# **See:** the grey curve, P(labelled | x), never passes one half, so a classifier that decides at
+# one half never says "positive". That is why cross-entropy has no dashed line in the picture: it
+# would need a posterior of 1, which no $x$ has.
 
 # %% [markdown]
 # ## 1.2 Figure 4: the curves
@@ -89,13 +91,13 @@ for name, curve in curves.items():
 print("autograd agrees with all four derivatives to 1e-12")
 
 # %% [markdown]
-# **See:** on the left the exponential loss levels off at 1; on the right its derivative returns to
-# zero once $f$ is large.
+# **See:** on the left the exponential loss levels off at 1. On the right its derivative peaks at
+# .25, where $f = 0$, and is back at .02 where $f = 2$; that of the logistic loss goes on to 1.
 #
-# The draft calls it *exponential*, but nothing in it is. On an unlabelled example it is $1 - p_0$,
-# the absolute difference between the prediction and the label; for two classes that is the sigmoid
-# of the margin. The author's thesis later says "sigmoid loss". We keep the draft's name and this
-# remark.
+# The draft calls this loss *exponential*, but nothing in it is. On an unlabelled example it is
+# $1 - p_0$, with $p_0$ the predicted probability of class 0 ("negative"): the absolute difference
+# between prediction and label. For two classes that is the sigmoid $\sigma(2f)$, and the author's
+# thesis later says "sigmoid loss". We keep the draft's name.
 
 # %% [markdown]
 # ## 1.3 The pull on an unlabelled example
@@ -121,12 +123,15 @@ labels = (
 figures.series(grid, pull, labels)
 
 # %% [markdown]
-# (GCE is $(1 - p_y^q)/q$ with $q = .7$; forward is $-\log(1 - c\,p)$ on U; hard bootstrapping is
-# cross-entropy to a target that is half the label 0 and half the network's own decision.)
+# (Three of the losses are new. GCE, generalised cross-entropy, is $(1 - p_y^q)/q$ with $q = .7$ and
+# $p_y$ the probability of the observed label, here $p_0$. Forward correction is told $c$, and is
+# $-\log(1 - c\,p)$ on U. Hard bootstrapping is cross-entropy to a target that is half the label 0
+# and half the network's own decision.)
 #
-# **See:** cross-entropy pulls hardest exactly where the network is surest that a positive was
-# missed. Exponential, GCE and forward correction let go there; hard bootstrapping aims at one half
-# as soon as the network believes "positive", and goes on pulling.
+# **See:** cross-entropy pulls hardest, with 1, exactly where the network is surest that a positive
+# was missed. Exponential, GCE and forward correction let go there: their pull returns to 0. Hard
+# bootstrapping aims at one half as soon as the network believes "positive": its pull drops to 0
+# there, and then rises again, to .5.
 
 # %% [markdown]
 # ## 1.4 Weighted logistic regression: conditioning on being labelled
@@ -161,20 +166,24 @@ for kept in (1.0, 0.8, 0.5, 0.2, 0.1):
 pd.DataFrame(rows).round(3).set_index("labelled share c")
 
 # %% [markdown]
-# **See:** unweighted cross-entropy needs a posterior of 1 at half of the labels, and more than 1 at
-# fewer: it must then call everything negative.
+# **See:** unweighted cross-entropy (*t at r = 1*) needs a posterior of 1 with half of the labels,
+# and of 5 with a tenth: it must then call everything negative. The ratio that puts this right falls
+# from 1 with all labels to .053 with a tenth. (*Weighted* is cross-entropy with class weights. For
+# Exponential the ratio is twice as large: see 1.5.)
 
 # %% [markdown]
 # ## 1.5 Why the exponential loss can beat cross-entropy
 #
-# On U its logit gradient is that of cross-entropy times $p_0$. The surer the network becomes of a
-# hidden positive, the less the wrong label pulls (at $p = 1/2$ it pulls hardest). Minimising
-# $r (1 - a)\,p_1 - a \log p_1$ gives $p_1 = a / (r (1 - a))$, capped at 1, and with it
+# On U the gradient of the exponential loss by the logits is that of cross-entropy times $p_0$. The
+# wrong label pulls hardest at $p = 1/2$; beyond, the surer the network becomes of a hidden
+# positive, the less it pulls. The mean loss at a point, $r (1 - a)\,p_1 - a \log p_1$, is smallest
+# at $p_1 = a / (r (1 - a))$, capped at 1, which gives
 #
 # $$t = \frac{r}{c\,(2 + r)} ,$$
 #
 # two thirds at $r = 1$ and half of the labels, where cross-entropy has 1. Below, two small networks
-# learn from the same 400 points of two Gaussians, half of the positives hidden.
+# (one seed, no class weights), one for each loss, learn from the same 400 points of two Gaussians,
+# half of the positives hidden.
 
 # %%
 drawn = data.gaussians(400, distance=3.0, rng=rng.generator(3, "figure"))
@@ -199,12 +208,15 @@ figures.save(
 # %% [markdown]
 # ## 1.6 Fade-in: why start gently?
 #
-# The draft wants a *fade-in* to avoid an all-positive initial prediction, and gives no schedule.
-# The author's code has cross-entropy in epoch 0 (the first, 1 on the axis below), and the share
-# $.95^{e(e+1)/2}$ of it in epoch $e$, until only the exponential loss is left after ten. With
-# *balanced* class weights (P and U weigh the same in total, see 1.7) a young network calls too much
-# positive, and where it is sure of that the exponential loss hardly pulls it back. The figure
-# counts what a network on the moons calls positive, averaged over 51 seeds.
+# A *fade-in* starts the training with cross-entropy and hands over to another loss step by step.
+# The draft wants it so that the first predictions are not all positive, and gives no schedule. In
+# the author's code the share of cross-entropy in epoch $e$ is $.95^{e(e+1)/2}$: all of the loss in
+# epoch 0 (1 on the axis below), .46 in epoch 5, and nothing from epoch 10 on.
+#
+# With *balanced* class weights (P and U weigh the same in total, see 1.7) a young network calls too
+# much positive, and where it is sure of that, the exponential loss hardly pulls it back. The figure
+# shows which share of its training points a network calls positive, mean over 51 seeds. The points
+# are the two moons of notebook 02, with half of the positives unlabelled.
 
 # %%
 settings = {
@@ -250,9 +262,11 @@ seen.round(2)
 figures.balance(0.5)
 
 # %% [markdown]
-# **See:** with 5 % of positives, balanced weights call an example positive from a posterior of
-# about .05 on (Weighted; Exponential even earlier). The way out is to set the ratio, not to
-# balance.
+# **See:** with balanced weights the threshold of Weighted (blue) is the prior itself, so it is one
+# half only where the prior is; that of Exponential (orange) is one half only at a prior of .8.
+# There the two errors of the title cancel: missing labels raise the threshold, and balanced weights
+# lower it. With 5 % of positives Weighted calls an example positive from a posterior of .05 on,
+# Exponential from .025 on. The way out is to compute the ratio from $c$ (1.4), not to balance.
 
 # %% [markdown]
 # ## 1.8 Risks made for PU learning
@@ -269,16 +283,19 @@ figures.balance(0.5)
 #   which cannot be below 0; its estimate can, and a network that memorises the labelled positives
 #   drives it there.
 # - **nnPU** (non-negative) stops that: where the bracket is negative on a batch, it steps back.
-# - **Dist-PU** (distributions) asks only that the mean prediction be $\pi$ over everybody, and 1
+# - **Dist-PU** (distributions) asks only that the mean prediction be $\pi$ over all examples, and 1
 #   over P.
 # - **VPU** (variational) needs no prior: it minimises $\log E_X[\phi] - E_P[\log\phi]$, with $\phi$
 #   the probability of "positive".
 #
-# The first three must be told $\pi$. With several categories, ours add the cross-entropy among the
-# categories on the labelled positives, weighed with $\pi$, VPU too. Notebooks 03 and 04 train the
-# last two with what their papers add: *mixup* (the prediction for a mixture of two examples shall
-# be the mixture of their targets), and for Dist-PU less entropy of the predictions. What does nnPU
-# do that uPU does not?
+# The first three must be told $\pi$. Where there are several positive categories, our versions of
+# all four add the cross-entropy among the categories on the labelled positives, weighed with $\pi$;
+# for this term VPU is told $\pi$ too. Notebooks 03 and 04 train Dist-PU and VPU with what their
+# papers add: *mixup* (the prediction for a mixture of two examples is pulled towards the mixture of
+# their targets), and for Dist-PU a penalty on the entropy of the predictions.
+#
+# What does nnPU do that uPU does not? Below, a network has memorised the labels of 32 examples: it
+# calls the 8 labelled ones positive and the 24 unlabelled ones negative.
 
 # %% tags=["nbval-check-output"]
 memorised = torch.tensor([[-2.0, 2.0]] * 8 + [[2.0, -2.0]] * 24)  # P positive, U negative
@@ -290,19 +307,22 @@ for name in ("upu", "nnpu"):
     print(f"{name:5} risk {risk.item():+.3f}, slope on an unlabelled {gradient[-1, 1].item():+.5f}")
 
 # %% [markdown]
-# **See:** a network that has memorised the labels, a quarter of all, has a *negative* uPU risk, and
-# the slope is positive: training goes on pushing the unlabelled towards "negative". Under nnPU its
-# sign is turned, and the step takes the network back.
+# **See:** the network's uPU risk is *negative* (-.223), and the slope by the positive logit of an
+# unlabelled example is positive (+.00055): training goes on pushing the unlabelled towards
+# "negative". Under nnPU the slope has the opposite sign (-.00055): the step pushes them towards
+# "positive", away from what was memorised.
 #
 # ## 1.9 The threshold calculus, measured
 #
 # The same argument, point by point, gives a closed form for uPU and for every loss of single
-# examples except the noise layer. For VPU, Dist-PU, and nnPU told too large a prior it also takes
-# the distribution of the posteriors; `help(losses.threshold)` lists them all. Do trained networks
-# obey? On Gaussians the posterior is known, so we can look: for each loss, three weight ratios (for
-# uPU and nnPU assumed priors, for VPU and Dist-PU true ones) and two labelled shares, small
-# networks learn from 40,000 PU-labelled points, five seeds each, and we read off the posterior at
-# which they flip (last epoch, CPU; `nbkit sweep thresholds`).
+# examples except the noise layer (notebook 03, 3.4, has the terms of all losses). For VPU, for
+# Dist-PU, and for nnPU told too large a prior, the form also needs the distribution of the
+# posteriors; `help(losses.threshold)` lists all of them. Do trained networks obey? On Gaussians the
+# posterior is known, so we can look. Each of fourteen losses is trained at six settings: two
+# labelled shares, and three weight ratios (for uPU and nnPU three priors that they are told, for
+# VPU and Dist-PU three true ones). At each setting five small networks (five seeds) learn from
+# 40,000 PU-labelled points, and we read off the posterior from which they say "positive" (last
+# epoch, CPU; `nbkit sweep thresholds`).
 
 # %%
 runs = thresholds.grid(preset)
@@ -326,12 +346,14 @@ worst.to_frame()
 tables.as_published(preset != "laptop" or worst.max() < 0.035)
 
 # %% [markdown]
-# **See:** every point, a loss at a setting, lies near the diagonal; the table above has the largest
-# difference of each loss. "Noise-robust" losses of one form for both classes (GCE, symmetric CE)
-# stand exactly where cross-entropy stands: they forgive noise that goes both ways, and missing
-# labels go one way.
+# **See:** every marker, a loss at a setting (mean of the five, bars: one standard deviation), lies
+# near the diagonal. The table above has the largest difference of each loss, from .007 (GCE) to
+# .034 (Dist-PU). uPU and nnPU have the same numbers, since nnPU's correction sleeps at these
+# priors. "Noise-robust" losses of one form for both classes (GCE, symmetric CE) have exactly the
+# formula of cross-entropy: they forgive noise that goes both ways, and missing labels go one way.
 #
-# The settings above meet the formula's assumptions; those of the next table break them:
+# The settings above meet the formula's assumptions; those of the next table break them. (*kept* is
+# $c$; *value* is the weight ratio of Backward, the prior that nnPU is told, the true one of VPU.)
 
 # %% tags=["nbval-check-output"]
 broken = tables.printed(tables.summary(limits, groups, ["threshold"]))
@@ -339,17 +361,19 @@ tables.save(broken, "thresholds_limits")
 broken
 
 # %% [markdown]
-# **See:** four ways to leave the formula.
+# **See:** three ways to leave the formula, and a fourth that the table does not show.
 #
-# - *Backward* correction follows it only for $r \ge 1$; below, its risk has no lower bound.
-# - *nnPU* follows that of uPU, $\pi / (2 q)$ for a told prior $q$, as long as its correction
-#   sleeps. Told .65 instead of .5, that would be .385; the correction, at work where the bracket of
-#   1.8 reaches 0, puts it at .312 (measured: .296).
+# - *Backward* correction follows it only for $r \ge 1$; below, its risk has no lower bound. At
+#   $r = 1/2$ the networks flip at .204 instead of .286.
+# - *nnPU* follows the formula of uPU, $\pi / (2 q)$ for a told prior $q$, as long as its correction
+#   sleeps. Told .65 instead of .5, that would be .385. The correction, at work where the bracket of
+#   1.8 reaches 0, brings it down to .312, which is what *closed_form* says (measured: .296).
 # - *VPU* leaves the scale of its output open. A mixup of weight .006 (above) fixes it; a heavier
-#   one moves the threshold: with the weight of its authors, .03, used in notebooks 03 and 04, VPU
-#   calls positive a little too early.
-# - *Dist-PU* compares the means of a batch inside an absolute value, so that small batches would
-#   move its threshold: all losses have batches of 4,000 here, where photographs have 32.
+#   one moves the threshold, which should be .5. With the weight of its authors, .03, used in
+#   notebooks 03 and 04, VPU calls positive a little too early, from .467 on; with .3 from .349 on.
+# - *Dist-PU* (not in the table) compares the means of a batch inside an absolute value, so that
+#   small batches would move its threshold: all losses have batches of 4,000 here, where photographs
+#   have 32 (CIFAR at full size 128).
 
 # %% [markdown]
 # ## 1.10 Move it yourself
@@ -416,8 +440,9 @@ def unlabelled_gradient(z: np.ndarray) -> np.ndarray:
 exercises.unlabelled_gradient(unlabelled_gradient)
 
 # %% [markdown]
-# **Open.** You know the balanced ratio $n_P / n_U$ of your labels, and the prior. Which ratio do
-# you give to the weighted loss so that it decides at one half, whatever the share of labels?
+# **Open.** You know the balanced ratio $n_P / n_U$ of your labels and the prior $\pi$, but not the
+# labelled share $c$. Write a function of the two that returns the ratio $w_U / w_P$ with which the
+# weighted loss (1.4) decides at one half, whatever $c$ is.
 
 
 # %% tags=["exercise"]

@@ -3,7 +3,8 @@
 #
 # In segmentation every pixel has a label, but nobody labels pixels: an annotator outlines an object
 # and names it. So an error takes a whole object at once. What do the three errors of the draft's
-# section 3 do to a mask, and why are they worse than noise on pixels?
+# section 3 do to a mask, and why do neighbouring pixels not mend them, as they mend noise on single
+# pixels?
 
 # %% [markdown]
 # > **You will learn** what a unit is, and what each error does to it; why a transition matrix
@@ -178,10 +179,11 @@ explore.panel(draw, interactive=interactive, controls={"rate": (0.0, 0.9, 0.1, r
 # %% [markdown]
 # **See:** *missing* fills the first column, *misannotated* the first row, *misclassified*
 # everything else but the diagonal. The realised rate of a class is not the one asked for: every
-# instance is drawn on its own, and a class with few instances strays far. Below, in pixels, the
-# rows of the targets have changed a little, since a large instance weighs more than a small one,
-# and the first row of *misannotated* most: most of the background is no object, and nobody outlines
-# it.
+# instance is drawn on its own, and a class with few instances strays far. On the scenes .36 of the
+# striped squares are missing and .66 of the chequered ones, where .5 was asked for. Below, in
+# pixels, the rows of the targets have changed a little (these two to .39 and .62), since a large
+# instance weighs more than a small one. The first row of *misannotated* has changed most: .83 of it
+# stays class 0 instead of .49, because most of the background is no object, and nobody outlines it.
 
 
 # %% tags=["nbval-check-output"]
@@ -204,9 +206,14 @@ tables.save(summary, "label_noise")
 summary
 
 # %% [markdown]
-# *What each error flips: the share of the instances it may flip, of their pixels, of all pixels
-# that are not void, and of the smallest quarter of those instances. `missing_hard` is the subject
-# of section 5.5.*
+# *What each error flips (one draw, rate .5): the share of the instances that it may flip, of their
+# pixels, and of all pixels that are not void; the mean area of what it flipped, in pixels; and the
+# share of the smallest quarter of the instances that it may flip. `missing_hard` is the subject of
+# section 5.5.*
+#
+# **See:** each of the first three flips about half of its instances, and nearly the same share of
+# their pixels. But *misannotated* changes .156 of all pixels, about four times as many as *missing*
+# (.037) and *misclassified* (.044): the scenes hold 857 distractors, and only 191 targets.
 
 # %% [markdown]
 # ## 5.4 Flipping pixels is not flipping instances
@@ -286,12 +293,14 @@ gain = right["instances flipped, after the vote"] - right["instances flipped"]
 tables.as_published(dataset != "scenes" or gain.max() < 0.02)
 
 # %% [markdown]
-# **See:** under pixel flips the vote stays close to the truth for long, and fails where the right
-# label is no longer the most frequent, at a rate of $(K - 1) / K$. Under instance flips it buys
-# nothing at any rate. (Instances are few, so their curve strays from a straight line.) A
-# convolutional network averages over neighbours too: its outputs are smooth, and few weights fit
-# many pixels. So it may undo noise on pixels cheaply (which is not tried here), and a test with
-# flipped pixels may say little about annotators.
+# **See:** under pixel flips the vote stays close to the truth for long: on the scenes .99 of the
+# targets' pixels are right at a rate of .2, and .93 at .5. It fails where the right label is no
+# longer the most frequent, at a rate of $(K - 1) / K$, .8 for five targets. Under instance flips it
+# gains nothing at any rate: its curve lies on that without the vote (.44 at a rate of .5).
+# Instances are few, so both stray from a straight line. A convolutional network averages over
+# neighbours too: its outputs are smooth, and few weights fit many pixels. So it may undo noise on
+# pixels cheaply (which is not tried here), and a test with flipped pixels may say little about
+# annotators.
 
 # %% [markdown]
 # ## 5.5 Missing at random, or the hard ones?
@@ -330,20 +339,25 @@ labels = ("share of the instances missing", "share of the targets' pixels missin
 figures.lines(lost, x="missing", y="their pixels flipped", by="which", labels=labels)
 
 # %% [markdown]
-# **See:** at random, instances and pixels go missing at the same rate (the band is the standard
-# deviation over five draws). When the hard ones go, fewer pixels are lost, so that a score in
-# pixels notices less; but the smallest objects lose their labels long before the others do. The
-# unlabelled instances are then no longer like the labelled ones, and what was learned from these
-# need not hold for those.
+# **See:** at random, instances and pixels go missing at about the same rate: with half of the
+# instances, on the scenes, .48 of the pixels (the band is the standard deviation over five draws;
+# the hard ones hardly change from draw to draw). When the hard half goes, only .37 of the pixels
+# are lost, so that a score in pixels notices less; but the smallest objects lose their labels long
+# before the others do: .98 of the smallest quarter are gone by then, at random .50. The unlabelled
+# instances are then no longer like the labelled ones, and what a network learned from the labelled
+# ones need not hold for the unlabelled ones.
 
 # %% [markdown]
 # ## 5.6 Other ways to label the same instances
 #
-# The draft also pre-trains on labels that are coarse or wrong as a whole: every category called 1
-# (PixelObjectness; the labels of SingleCategory are the same where all other objects are
-# misannotated as the one target), a random category for every instance (RandomCategory), and
-# categories merged into fewer and fewer (Figure 2). We add one category alone, and every instance
-# its own class.
+# The draft also pre-trains on labels that are coarse or wrong as a whole:
+#
+# - *objectness* (PixelObjectness): every category is called 1. SingleCategory has the same labels
+#   if all other objects are misannotated as its one target.
+# - *random* (RandomCategory): every instance gets a category by chance.
+# - *merged* (Figure 2): the categories are merged into fewer and fewer.
+#
+# We add *one category* alone, with all others missing, and *own class*, a class for every instance.
 
 
 # %%
@@ -363,9 +377,10 @@ def draw(groups: int):
 explore.panel(draw, interactive=interactive, controls={"groups": (1, targets, 1, min(2, targets))})
 
 # %% [markdown]
-# **See:** the white outlines are the same in all of them. What changes is what the last layer has
-# to tell apart, and the number of its classes (background included). Whether the layers below care
-# is the question of notebook 06.
+# **See:** the objects and their void borders (white) are the same in all six. What changes is what
+# the last layer has to tell apart, and the number of its classes, on the scenes from 2 to 192 (191
+# instances and the background). Under *one category* nothing is tinted, since this scene shows no
+# object of category 1. Whether the layers below care is the question of notebook 06.
 
 # %% [markdown] tags=["exercises"]
 # ## Exercises
@@ -389,8 +404,10 @@ answer = (40 + 60 + 100) / (40 + 400 + 60 + 900 + 100)
 label_noise.lost_pixels(answer, sizes_of_units, overlooked)
 
 # %% [markdown]
-# **Core.** Write the transition matrix of units, each with a weight: 1 to count instances, its area
-# to count pixels. A unit that is void (255) before or after counts nowhere; every class 0 to
+# **Core.** Write a function that returns the transition matrix of units: entry $(i, j)$ is the
+# share of true class $i$ that is labelled $j$. `before` and `after` are NumPy arrays of the true
+# and the observed class of each unit, and `weights` are 1 to count instances, or areas to count
+# pixels. A unit that is void (255) before or after counts nowhere; every class 0 to
 # `num_classes` - 1 occurs.
 
 
@@ -409,9 +426,10 @@ label_noise.weighted_transition(transition)
 
 # %% [markdown]
 # **Open.** Somebody stored masks with the *pixels* of the targets misclassified at rate one half,
-# and the instance maps are still there. Write `restore(mask, instances)`, both (H, W): bring back
-# at least 99 % of the targets' pixels. (Then ask what any such function could do about
-# misclassified instances.)
+# and the instance maps are still there. Write `restore(mask, instances)`, both (H, W), which
+# returns a mask with at least 99 % of the targets' pixels right. In `instances` 0 is no object, 255
+# is void, and any other number is the number of an object in this image. (Then ask what any such
+# function could do about misclassified instances.)
 
 
 # %% tags=["exercise"]
