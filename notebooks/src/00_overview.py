@@ -115,10 +115,10 @@ tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_reca
 #   not told apart from that of cross-entropy (.583 and .578).
 # - Without the weights (*r = 1*) it is level with class weights and bootstrapping, which lead the
 #   rows with missing labels (.690, .691 and .693).
-# - At full size (all images, 30 epochs, three seeds) balanced Exponential is above cross-entropy in
-#   every seed; with a dropout of .1 too it is not told apart from *Weighted*, and without weights
-#   it leads *Weighted* by .020 (told apart among the rows at that dropout: notebook 04, 4.3 and
-#   4.11).
+# - At full size (all images, 30 epochs, four seeds) balanced Exponential is above cross-entropy in
+#   every seed; with a dropout of .1 too (three seeds) it is not told apart from *Weighted*, and
+#   without weights it leads *Weighted* by .020 (told apart among the rows at that dropout: notebook
+#   04, 4.3 and 4.11).
 #
 # (*Told apart*: p is below .05 after a correction for the number of comparisons, notebook 04, 4.4.)
 # A loss that wins on one data set and loses on another may owe both to its threshold, which
