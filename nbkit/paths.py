@@ -38,24 +38,8 @@ def checkpoint(name: str) -> Path:
 
 
 def exports() -> Path | None:
-    """Folder to export figures and tables to, if ``NBKIT_FIGURES`` names one.
-
-    Raises
-    ------
-    RuntimeError
-        If it is not there and cannot be made.
-    """
-    if not os.environ.get("NBKIT_FIGURES"):
-        return None
-    folder = _folder("NBKIT_FIGURES")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RuntimeError(
-            f"cannot write to {folder}: {error.strerror}; set NBKIT_FIGURES to a folder you can "
-            "write to"
-        ) from error
-    return folder
+    """Folder to export figures and tables to, if ``NBKIT_FIGURES`` names one."""
+    return _folder("NBKIT_FIGURES") if os.environ.get("NBKIT_FIGURES") else None
 
 
 def environment() -> dict[str, str]:
@@ -86,6 +70,19 @@ def writing(path: Path, *, keep: bool = False) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # it must not hide why the writing failed
             partial.unlink()
+
+
+@contextlib.contextmanager
+def exporting(path: Path) -> Iterator[Path]:
+    """As ``writing``, of a figure or a table; RuntimeError with the way out if it cannot be."""
+    try:
+        with writing(path) as partial:
+            yield partial
+    except OSError as error:
+        raise RuntimeError(
+            f"cannot write {path}: {error.strerror or error}; free some space or set NBKIT_FIGURES "
+            "to a folder you can write to"
+        ) from error
 
 
 def _linked(partial: Path, path: Path) -> bool:

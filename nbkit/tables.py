@@ -261,6 +261,6 @@ def save(table: pd.DataFrame, name: str) -> Path | None:
     if folder is None:
         return None
     path = folder / f"{name}.csv"
-    with paths.writing(path) as partial:
+    with paths.exporting(path) as partial:
         table.to_csv(partial)
     return path

@@ -18,6 +18,7 @@ import fake_cifar
 import fake_voc
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import sweep_fake
 import torch
@@ -29,6 +30,7 @@ from nbkit import (
     cli,
     data,
     doctor,
+    figures,
     losses,
     models,
     notebooks,
@@ -37,6 +39,7 @@ from nbkit import (
     presets,
     runs,
     sweep,
+    tables,
     train,
 )
 from nbkit.data import DataError, cache, layout, voc
@@ -563,12 +566,21 @@ def test_a_study_that_cannot_write_names_the_variable(project, monkeypatch, tmp_
         pages.study("smoke", show=print)
 
 
-def test_a_figure_that_cannot_be_exported_names_the_variable(sandbox, monkeypatch):
+@pytest.mark.parametrize(
+    "export",
+    [
+        lambda: figures.save(figures.series(np.arange(2), {"a": np.zeros(2)}, ("", "", "")), "a"),
+        lambda: tables.save(pd.DataFrame({"a": [1]}), "a"),
+    ],
+    ids=["figure", "table"],
+)
+def test_what_cannot_be_exported_names_the_variable(sandbox, monkeypatch, export):
     (sandbox / "file").touch()
-    for place in (sandbox / "file", sandbox / "file" / "below"):
+    monkeypatch.setattr(Path, "replace", refusing(errno.ENOSPC))
+    for place in (sandbox / "file", sandbox / "file" / "below", sandbox / "full"):
         monkeypatch.setenv("NBKIT_FIGURES", str(place))
         with pytest.raises(RuntimeError, match="set NBKIT_FIGURES to a folder you can write to"):
-            paths.exports()
+            export()
 
 
 def test_a_study_without_notebooks_says_where_they_should_be(project, monkeypatch):

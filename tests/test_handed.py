@@ -32,7 +32,6 @@ RUNS = {  # every value differs from its default; one name a call of the trainin
     "image labels": TransferRun(**PRETRAINING, source="image_labels"),
     "fine-tuning": TransferRun(**PRETRAINING),
 }
-RISKS = {name: RUNS[name] for name in ("moons", "digits", "cifar", "thresholds", "segmentation")}
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +83,7 @@ def test_the_loop_is_given_the_run_s_own_settings(name, monkeypatch):
         assert given["weight_ratio"].tolist() == pytest.approx([run.weight_ratio])
 
 
-@pytest.mark.parametrize("name", [*RISKS, "pre-training"])
+@pytest.mark.parametrize("name", [name for name, run in RUNS.items() if run.loss == "forward"])
 def test_the_loss_is_the_run_s_own(name, monkeypatch):
     run = RUNS[name]
     loss = told(monkeypatch, name, run)["loss"]

@@ -12,6 +12,7 @@ import tempfile
 import time
 import tracemalloc
 import weakref
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -626,7 +627,8 @@ def test_seconds_include_reading_the_store(store, monkeypatch):
         return missing(wanted)
 
     monkeypatch.setattr(store, "missing", slow)
-    monkeypatch.setattr(sweep.time, "monotonic", lambda: clock[0])
+    fake = SimpleNamespace(monotonic=lambda: clock[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr(sweep, "time", fake)
     for _ in ("computed", "found"):
         assert compute([FakeRun()], store).seconds == 5
 

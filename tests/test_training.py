@@ -122,17 +122,9 @@ def test_an_epoch_is_scored_in_evaluation_mode_and_without_gradients():
             return super().forward(x)
 
     modes, (inputs, labels) = [], points()
-    model = Seen((4, 3), [0])
-    train.fit(
-        model,
-        inputs,
-        labels[None],
-        losses.create("cross_entropy"),
-        epochs=2,
-        batch_size=70,
-        learning_rate=0.01,
-        on_epoch=lambda epoch: model(inputs[None]),
-    )
+    model, loss = Seen((4, 3), [0]), losses.create("cross_entropy")
+    loop = {"epochs": 2, "batch_size": 70, "learning_rate": 0.01}
+    train.fit(model, inputs, labels[None], loss, on_epoch=lambda _: model(inputs[None]), **loop)
     assert modes == [(True, True), (False, False)] * 2
 
 

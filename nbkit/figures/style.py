@@ -109,7 +109,7 @@ def save(figure: Figure, name: str) -> Figure:
     folder = paths.exports()
     blank = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     for kind, metadata in blank.items() if folder else ():
-        with paths.writing(folder / f"{name}.{kind}") as partial:
+        with paths.exporting(folder / f"{name}.{kind}") as partial:
             figure.savefig(partial, format=kind, metadata=metadata)
     return figure
 
