@@ -574,7 +574,7 @@ figures.save(
 # %% [markdown]
 # **See:** all rows take near-positives for positives more often than their share of class 0, the
 # line. As a rule, the fewer alarms a row raises, the nearer they are: two thirds of CrossEntropy's
-# few (its precision is .97) are near, and little more than a third of Exponential's many. (Not so
+# few (its precision is .965) are near, and little more than a third of Exponential's many. (Not so
 # Weighted: fewer than Complete, and less near.)
 
 # %% tags=["nbval-check-output"]
