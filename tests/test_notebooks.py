@@ -92,6 +92,18 @@ def draws(cell) -> bool:
     return any("image/png" in out.get("data", {}) for out in cell.get("outputs", []))
 
 
+def exports(name: str) -> set[str]:
+    """Return the files that a notebook exports, by the names in its source."""
+    source = SOURCES[name].read_text()
+    names = re.findall(r'figures\.save\(.*?"([\w{}]+)",?\s*\)$', source, re.M | re.S)
+    files = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    files |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"([\w{}]+)"\)', source)}
+    photographs = {"{alone}": "pets3", "{photo_data}": "msrc"}  # of preset small
+    for variable, dataset in photographs.items():
+        files = {name.replace(variable, dataset) for name in files}
+    return {re.sub(r"{\w+}", "scenes", name) for name in files}  # of presets smoke and laptop
+
+
 # ---- as committed
 
 
@@ -230,6 +242,11 @@ def test_nbval_has_text_to_compare(name):
         assert printed(cell) or any("text/plain" in out.get("data", {}) for out in cell.outputs)
 
 
+def test_the_committed_figures_and_tables_are_those_that_notebooks_export():
+    committed = {path.name for path in (paths.ROOT / "figures").iterdir()}
+    assert committed == set().union(*map(exports, SOURCES))
+
+
 # ---- executed
 
 
@@ -273,16 +290,8 @@ def test_a_notebook_computes_what_an_empty_store_lacks(smoke):
 
 
 def test_a_notebook_exports_what_it_saves(smoke):
-    source = SOURCES[smoke.name].read_text()
-    names = re.findall(r'figures\.save\(.*?"([\w{}]+)",?\s*\)$', source, re.M | re.S)
-    wanted = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
-    wanted |= {f"{name}.csv" for name in re.findall(r'tables\.save\(.*"([\w{}]+)"\)', source)}
-    photographs = {"{alone}": "pets3", "{photo_data}": "msrc"}  # of preset small
-    for variable, dataset in photographs.items():
-        wanted = {name.replace(variable, dataset) for name in wanted}
-    wanted = {re.sub(r"{\w+}", "scenes", name) for name in wanted}  # the data set of preset smoke
     folder = smoke.root / "figures"
-    assert {path.name for path in folder.glob("*")} == wanted
+    assert {path.name for path in folder.glob("*")} == exports(smoke.name)
 
 
 def test_an_open_exercise_prints_a_hint_and_raises_nothing(smoke):
@@ -484,26 +493,40 @@ def bare_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_nbval_finds_the_committed_outputs_again(name, committed_results, tmp_path):
-    copy = shutil.copy(notebooks.FOLDER / f"{name}.ipynb", tmp_path)
+@pytest.fixture(scope="module", params=groups(list(SOURCES), "nbval"))
+def again(request, tmp_path_factory, committed_results):
+    """A committed notebook that nbval executed once more, on the committed results."""
+    name, root = request.param, tmp_path_factory.mktemp("again")
+    copy = shutil.copy(notebooks.FOLDER / f"{name}.ipynb", root)
     environment = {
         **bare_environment(),
-        **folders(tmp_path),
+        **folders(root),
         "NBKIT_RESULTS": str(committed_results),
         "NBKIT_INTERACTIVE": "0",
     }
-    del environment["NBKIT_FIGURES"]  # nothing is to be exported
     options = ["-q", "-p", "no:cacheprovider", "--nbval-lax", "--nbval-cell-timeout", "120"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, copy],
-        cwd=tmp_path,
+        cwd=root,
         env=environment,
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert f"{len(code(saved(name)))} passed" in done.stdout
+    return SimpleNamespace(name=name, root=root, done=done)
+
+
+def test_nbval_finds_the_committed_outputs_again(again):
+    assert again.done.returncode == 0, again.done.stdout[-4000:]
+    assert f"{len(code(saved(again.name)))} passed" in again.done.stdout
+
+
+def test_a_notebook_exports_the_committed_tables_again(again):
+    names = [name for name in exports(again.name) if name.endswith(".csv")]
+    committed, exported = (
+        {name: (root / "figures" / name).read_text() for name in names}
+        for root in (paths.ROOT, again.root)
+    )
+    assert exported == committed, "run make notebooks"
 
 
 def test_papermill_alone_takes_parameters_from_any_folder(sandbox, committed_results):
