@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,29 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "nbkit"
+README = (ROOT / "README.md").read_text()
 
-# every module imports only from the layers before its own, or from its own package
-LAYERS = [
-    {"checks", "paths", "__init__"},
-    {"data"},
-    {"rng", "presets"},
-    {"noise"},
-    {"annotations"},
-    {"losses"},
-    {"images", "models", "optim", "precision", "graphs"},
-    {"batches", "checkpoints", "fcn"},
-    {"train"},
-    {"metrics"},
-    {"runs", "provenance"},
-    {"experiments", "progress"},
-    {"sweep"},
-    {"tables", "statistics", "figures"},
-    {"explore", "exercises"},
-    {"notebooks"},
-    {"pages", "doctor"},
-    {"cli"},
-    {"__main__"},
-]
+# the README's map of nbkit: a module imports only from the lines above its own, or its own folder
+TABLE = README.split("| in `nbkit/` | what |\n")[1].split("\n\n")[0]
+MAP = [re.findall(r"`(\w+/?)`", names) for names in re.findall(r"^\| (`.+?) \|", TABLE, re.M)]
+LAYERS = [{"__init__"}, *({name.strip("/") for name in line} for line in MAP), {"__main__"}]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -72,8 +56,10 @@ def test_imports_go_one_way(path):
     assert not later, f"{own} imports {sorted(later)}, which stand beside or after it"
 
 
-def test_every_module_has_its_layer():
-    assert {part(path) for path in MODULES} == set(LEVEL)
+def test_the_map_names_every_module_and_folder_once():
+    found = {part(path) + "/" * (path.parent != PACKAGE) for path in MODULES}
+    named = [name for line in MAP for name in line]
+    assert sorted(named) == sorted(found - {"__init__", "__main__"})
 
 
 def test_no_modules_import_each_other_in_a_circle():
@@ -89,7 +75,7 @@ def test_no_modules_import_each_other_in_a_circle():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-CORE = [path for path in MODULES if LEVEL[part(path)] <= LEVEL["sweep"]]
+CORE = [path for path in MODULES if LEVEL.get(part(path), 0) <= LEVEL["sweep"]]
 ALLOWED = {"torch", "numpy", "pandas", "sklearn", "scipy", "PIL", "filelock", "dask", "nbkit"}
 
 
