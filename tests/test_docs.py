@@ -4,9 +4,12 @@ import doctest
 import importlib
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import textwrap
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from nbkit.runs import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+MAKEFILE = (ROOT / "Makefile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements.lock").read_text().splitlines()
 MODULES = sorted(
@@ -86,6 +90,28 @@ def test_readme_tables_are_the_exported_ones():
     assert tables.fill(README) == README
 
 
+@pytest.mark.skipif(
+    not ((ROOT / ".git").exists() and shutil.which("git")), reason="needs a clone and git"
+)
+def test_the_course_archive_holds_all_but_the_answers(tmp_path):
+    place = tmp_path / "course.zip"
+    command = re.search(r"^git archive .+", README, re.M)[0].replace(place.name, str(place))
+    subprocess.run(shlex.split(command), cwd=ROOT, check=True)
+    listed = ["git", "ls-tree", "-r", "--name-only", "HEAD"]
+    committed = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    answers = ("notebooks/solutions/", "notebooks/src/", "tests/")
+    wanted = {name for name in committed.splitlines() if not name.startswith(answers)}
+    held = zipfile.ZipFile(place).namelist()
+    assert {name for name in held if not name.endswith("/")} == wanted  # the others are folders
+
+
+def test_readme_names_every_command_that_the_course_archive_lacks():
+    recipes = re.findall(r"^([a-z-]+):.*\n((?:\t.+\n)+)", MAKEFILE, re.M)
+    lacking = {name for name, recipe in recipes if re.search("tests/|pytest|--refresh", recipe)}
+    said = re.search(r"hold the answers too, so (.+?) need the whole clone", README, re.S)[1]
+    assert set(re.findall(r"`make ([a-z-]+)`", said)) == lacking
+
+
 def test_environment_installs_exactly_the_lock():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
@@ -125,8 +151,7 @@ def test_lock_pins_every_dependency():
 
 
 def test_make_help_lists_every_target():
-    makefile = (ROOT / "Makefile").read_text()
-    targets = re.search(r"\.PHONY: (.+)", makefile)[1].split()
+    targets = re.search(r"\.PHONY: (.+)", MAKEFILE)[1].split()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
     shown = subprocess.run(
         ["make", "help"], cwd=ROOT, env=clean, capture_output=True, text=True, check=True
