@@ -326,6 +326,24 @@ def test_where_names_what_is_missing_and_its_checksum(empty):
     assert all(line.endswith("(there)") for line in where())
 
 
+def test_an_archive_in_a_wrong_folder_is_sent_to_the_right_one(empty, monkeypatch, capsys):
+    made = fake_cifar.arrays("cifar10")
+    inside = empty / "cifar10"  # where it does not belong
+    empty.mkdir()
+    put_archive(
+        inside, monkeypatch, "cifar10", lambda path: fake_cifar.write_archive(path, "cifar10", made)
+    )
+    archive = inside / SOURCES["cifar10"].archive.file
+    with pytest.raises(DataError, match=rf"Move .* archive in it belongs in {empty}\)") as caught:
+        load("cifar10")
+    assert "delete" not in str(caught.value).lower()
+    archive.rename(empty / archive.name)
+    inside.rmdir()
+    assert cli.main(["data", "where"]) == 0
+    assert f"fetch cifar10` makes it from {empty / archive.name} (" in capsys.readouterr().out
+    assert len(load("cifar10").train.labels) == 400
+
+
 def test_fetching_what_is_there_verifies_it(full):
     assert [line.split(":")[0] for line in fetch_all()] == list(SOURCES)
     (full / "cifar100" / "train_labels.npy").unlink()

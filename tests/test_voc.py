@@ -180,6 +180,7 @@ def test_data_says_where_folders_are_to_be(sandbox, capsys):
         (line,) = [line for line in lines if line.startswith(f"{name}: ")]
         assert str(sandbox / "data" / name) in line
         assert "missing" in line
+    assert f"`nbkit data fetch voc` makes it from {sandbox / 'data' / voc.PASCAL.file} (" in line
 
 
 # ---- what can be wrong

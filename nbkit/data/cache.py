@@ -94,8 +94,9 @@ def recorded(folder: Path) -> dict:
 
 def _broken(folder: Path, error: Exception) -> DataError:
     return DataError(
-        f"{folder} is broken and will not be used: {error}. Delete that folder and run `nbkit data "
-        f"fetch`, which makes it again, {EMBEDDED}"
+        f"{folder} is broken and will not be used: {error}. Move that folder away (an archive in "
+        f"it belongs in {folder.parent}) and run `nbkit data fetch`, which makes it again, "
+        f"{EMBEDDED}"
     )
 
 

@@ -183,9 +183,9 @@ def where() -> list[str]:
     lines = []
     for name, source in SOURCES.items():
         folder = paths.cache() / name
-        file, sha256 = source.archive.file, source.archive.sha256
-        missing = f"missing; made from {file}, SHA-256 {sha256}"
-        state = "there" if paths.there(folder) else missing
+        archive = f"{folder.parent / source.archive.file} (SHA-256 {source.archive.sha256})"
+        way = f"`nbkit data fetch {name}` makes it from {archive}, downloaded or put there by hand"
+        state = "there" if paths.there(folder) else f"missing; {way}"
         lines.append(f"{name}: {folder} ({state})")
     return lines
 

@@ -141,7 +141,8 @@ def where() -> list[str]:
     """Return a line on each named data set: where it lies, or where it is to be put."""
     lines = []
     for name, known in OFFICIAL.items():
-        made = f"`nbkit data fetch voc` makes it from {PASCAL.file}, SHA-256 {PASCAL.sha256}"
+        archive = f"{paths.cache() / PASCAL.file} (SHA-256 {PASCAL.sha256})"
+        made = f"`nbkit data fetch voc` makes it from {archive}, downloaded or put there by hand"
         way = made if name == "voc" else "to be put there by hand, see data/README.md"
         state = f"there; published as {known}" if paths.there(locate(name)) else f"missing; {way}"
         lines.append(f"{name}: {locate(name)} ({state})")
