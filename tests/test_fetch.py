@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import os
+import resource
 import subprocess
 import sys
 import tarfile
@@ -109,6 +110,31 @@ def test_a_server_without_ranges_starts_again(server, archive, tmp_path):
     server.ranges = False
     (tmp_path / "file.part").write_bytes(CONTENT[:77])
     assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("cut", [10, None])
+def test_a_good_part_outlives_what_a_server_without_ranges_sends(server, archive, tmp_path, cut):
+    (tmp_path / "file.part").write_bytes(CONTENT[:77])
+    page = b"<html>log in first</html>"
+    server.ranges, server.files["/file"] = False, page
+    server.cut["/file"], server.always = cut, True
+    with pytest.raises(DataError, match="a page of HTML" if cut is None else "ended after 10"):
+        fetch.download(archive, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.part"]
+    assert (tmp_path / "file.part").read_bytes() == CONTENT[:77]
+
+
+def test_a_disk_that_fills_up_ends_a_download_and_what_came_is_kept(server, archive, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(DataError, match=rf"write to {tmp_path} \(.*\); set NBKIT_DATA"):
+            fetch.download(archive, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "file.part").read_bytes() == CONTENT[:5000]
+    assert fetch.download(archive, tmp_path).read_bytes() == CONTENT
+    assert server.starts == [0, 5000]
 
 
 def test_a_file_that_is_there_needs_no_server(archive, tmp_path):

@@ -10,10 +10,12 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from filelock import FileLock
+
+from nbkit import paths
 
 ATTEMPTS = 2  # at each mirror: the second resumes a broken transfer, or starts a spoilt one again
 TIMEOUT = 30  # seconds without a byte
@@ -50,7 +52,8 @@ def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | No
     """Return the path of an archive in ``folder``, downloading it if it is not there.
 
     The transfer goes to ``<file>.part``, which the next attempt continues (HTTP Range), at this
-    mirror or another; it gets its name once its SHA-256 is right.
+    mirror or another; it gets its name once its SHA-256 is right. A mirror that cannot continue it
+    replaces it only by the whole, right file.
 
     Parameters
     ----------
@@ -63,8 +66,8 @@ def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | No
     Raises
     ------
     DataError
-        If no mirror gave the right file, a file of that name is another one, or the folder cannot
-        be written to.
+        If no mirror gave the right file, or a file of that name is another one; at once if the
+        folder cannot be written to, or the disk is full.
     """
     path = Path(folder) / archive.file
     partial = path.with_name(f"{path.name}.part")
@@ -85,7 +88,7 @@ def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | No
         if show is not None:
             show(f"downloading {mirror}")
         try:
-            _transfer(mirror, partial)
+            _transfer(mirror, partial, archive)
         except (OSError, HTTPException, ValueError) as error:
             problems.append(f"{mirror}: {error}")
             continue
@@ -93,7 +96,7 @@ def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | No
         if flaw is None:
             partial.replace(path)
             return path
-        problems.append(f"{mirror} sent {flaw}")
+        problems.append(f"{mirror}: sent {flaw}")
         partial.write_bytes(b"")
     reasons = "\n  ".join(dict.fromkeys(problems))
     raise DataError(
@@ -179,7 +182,7 @@ def _flaw(path: Path, archive: Archive) -> str | None:
     return f"{kind}, SHA-256 {found} instead of {archive.sha256}"
 
 
-def _transfer(mirror: str, partial: Path) -> None:
+def _transfer(mirror: str, partial: Path, archive: Archive) -> None:
     start = partial.stat().st_size
     headers = {"User-Agent": "nbkit"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(mirror, headers=headers)
@@ -189,9 +192,24 @@ def _transfer(mirror: str, partial: Path) -> None:
         if error.code == 416:  # nothing beyond what is there: whole, or longer than the real one
             return
         raise
-    with answer, partial.open("ab" if answer.status == 206 else "wb") as file:
-        shutil.copyfileobj(answer, file, 1 << 20)
-        got = file.tell() - (start if answer.status == 206 else 0)
+    with answer:
+        if not start or answer.status == 206:
+            _append(answer, partial)
+            return
+        with paths.writing(partial) as whole:  # a portal's page must not replace a good part
+            _append(answer, whole)
+            flaw = _flaw(whole, archive)
+            if flaw is not None:
+                raise ValueError(f"sent {flaw}")
+
+
+def _append(answer: HTTPResponse, path: Path) -> None:
+    """Append an answer to a file; OSError of the network, DataError of the file system."""
+    got, chunk = 0, None
+    while chunk != b"":
+        chunk = answer.read(1 << 20)
+        with writable(path.parent), path.open("ab") as file:
+            got += file.write(chunk)
     announced = answer.headers["Content-Length"]
     if announced is not None and got != int(announced):
         raise OSError(f"the connection ended after {got:,} of {int(announced):,} bytes")
