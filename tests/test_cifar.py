@@ -15,6 +15,7 @@ import pytest
 from nbkit import cli, paths
 from nbkit.data import DataError, cache, cifar, fetch, vehicles
 from nbkit.data.cifar import (
+    OFFICIAL,
     SOURCES,
     fetch_all,
     fingerprint,
@@ -344,8 +345,25 @@ def test_an_archive_in_a_wrong_folder_is_sent_to_the_right_one(empty, monkeypatc
     assert len(load("cifar10").train.labels) == 400
 
 
+def test_arrays_shortened_alike_before_they_were_seen_are_told_from_the_published(
+    full, monkeypatch, capsys
+):
+    for kind in OFFICIAL:
+        monkeypatch.setitem(OFFICIAL, kind, fingerprint(kind))
+    assert cli.main(["data", "fetch"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [*SOURCES]
+    for part in ("images", "labels"):
+        edit(full / "cifar10" / f"train_{part}.npy", lambda array: array[:-1])
+    (full / "cifar10" / "manifest.json").unlink()
+    assert cli.main(["data", "fetch"]) == 0
+    *_, both, ten = capsys.readouterr().out.splitlines()
+    for line, kind in ((both, "cifar"), (ten, "vehicles")):
+        assert line.startswith(f"{kind}: its content, cifar-")
+        assert f"is not that of the published {OFFICIAL[kind]}" in line
+
+
 def test_fetching_what_is_there_verifies_it(full):
-    assert [line.split(":")[0] for line in fetch_all()] == list(SOURCES)
+    assert [line.split(":")[0] for line in fetch_all()] == [*SOURCES, *OFFICIAL]
     (full / "cifar100" / "train_labels.npy").unlink()
     with pytest.raises(DataError, match="cifar100 is broken"):
         fetch_all()

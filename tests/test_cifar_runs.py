@@ -15,6 +15,7 @@ from nbkit.experiments import cifar, classification, scoring
 from nbkit.experiments.cifar import CifarRun
 from nbkit.images import Images
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*is not that of the published")
 SHORT = {"images": 200, "epochs": 1, "batch_size": 32}
 TWO_SAMPLE = {"dataset": "vehicles", "annotation": "two-sample", "labelled": 30, "epochs": 1}
 
@@ -409,6 +410,12 @@ def test_dist_pu_warms_up_for_half_of_the_epochs():
     for run in (cifar.extended("small")["Dist-PU", 0], cifar.binary("small")["Dist-PU", 0]):
         loss = losses.build(run.loss, kept=0.5, prior=0.5, num_classes=2)
         assert 2 * loss.warm_up == run.epochs
+
+
+def test_a_sweep_tells_once_of_images_that_are_not_the_published():
+    with pytest.warns(UserWarning, match="is not that of the published") as told:
+        assert sweep.without_data([CifarRun(**SHORT), CifarRun(**SHORT, seed=1)]) == {}
+    assert [str(line.message).split(":")[0] for line in told] == ["cifar", "vehicles"]
 
 
 @pytest.mark.parametrize("seen", [False, True])

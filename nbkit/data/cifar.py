@@ -8,6 +8,7 @@ whatever order the arrays came in.
 
 import functools
 import hashlib
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -112,13 +113,16 @@ def fingerprint(dataset: str) -> str:
 def require(dataset: str) -> None:
     """Verify the images of ``"cifar"`` or ``"vehicles"``, downloading them if they are missing.
 
+    Warns if they are not the published ones.
+
     Raises
     ------
     DataError
         As for ``cifar``.
     """
-    for name in PARTS[checks.choice("dataset", dataset, PARTS)]:
-        load(name)
+    names = PARTS[checks.choice("dataset", dataset, PARTS)]
+    for line in _foreign({name: load(name) for name in names}):
+        warnings.warn(line, stacklevel=2)
 
 
 def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cached:
@@ -145,8 +149,8 @@ def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cache
 def fetch_all(
     names: Iterable[str] = tuple(SOURCES), *, show: Callable[[str], None] | None = None
 ) -> list[str]:
-    """Download, unpack and verify data sets; return a line on each. Raises DataError."""
-    return [_line(name, load(name, show=show)) for name in names]
+    """Download, unpack and verify data sets; return lines on them. Raises DataError."""
+    return _lines({name: load(name, show=show) for name in names})
 
 
 def verify(*names: str) -> tuple[list[str], list[str]]:
@@ -160,14 +164,7 @@ def verify(*names: str) -> tuple[list[str], list[str]]:
             found[name] = cache.read(paths.cache() / name, SOURCES[name].num_classes)
         except DataError as error:
             flaws.append(str(error))
-    lines = [_line(name, cached) for name, cached in found.items()]
-    for kind, parts in PARTS.items():
-        own = _fingerprint([found[name].manifest for name in parts if name in found])
-        if set(parts) <= set(found) and own != OFFICIAL[kind]:
-            lines.append(
-                f"{kind}: its content, {own}, is not that of the published {OFFICIAL[kind]}; "
-                "results will stand beside the published ones, not among them"
-            )
+    lines = _lines(found)
     if len(found) == len(SOURCES):
         train, test = (
             np.concatenate([getattr(part, split).digests for part in found.values()])
@@ -262,6 +259,24 @@ def _recorded(root: Path, names: tuple[str, ...], stamps: tuple) -> str:
 def _fingerprint(manifests: list[dict]) -> str:
     content = [manifest[split]["content"] for manifest in manifests for split in cache.SPLITS]
     return "cifar-" + hashlib.sha256("".join(content).encode()).hexdigest()[:12]
+
+
+def _lines(found: dict[str, cache.Cached]) -> list[str]:
+    """Return a line on each data set, and on what is not the published one."""
+    return [_line(name, cached) for name, cached in found.items()] + _foreign(found)
+
+
+def _foreign(found: dict[str, cache.Cached]) -> list[str]:
+    """Return a line on each of ``PARTS`` that is whole and not the published one."""
+    lines = []
+    for kind, parts in PARTS.items():
+        own = _fingerprint([found[name].manifest for name in parts if name in found])
+        if set(parts) <= set(found) and own != OFFICIAL[kind]:
+            lines.append(
+                f"{kind}: its content, {own}, is not that of the published {OFFICIAL[kind]}; "
+                "results will stand beside the published ones, not among them"
+            )
+    return lines
 
 
 def _line(name: str, cached: cache.Cached) -> str:
