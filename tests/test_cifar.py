@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fake_cifar
 import numpy as np
@@ -100,6 +101,29 @@ def test_a_folder_without_permission_is_named_before_anything_is_fetched(empty, 
     with pytest.raises(DataError, match=r"Permission denied.*set NBKIT_DATA") as caught:
         load("cifar10")
     assert str(empty) in str(caught.value)
+
+
+def test_a_read_only_folder_is_named_before_anything_is_fetched(empty, monkeypatch):
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    empty.mkdir()
+    monkeypatch.setattr(os, "open", refused)  # with which the lock opens its file
+    with pytest.raises(DataError, match=rf"write to {empty} \(Permission denied\); set NBKIT_DATA"):
+        load("cifar10")
+
+
+def test_images_are_mapped_and_not_read_into_memory(full):
+    cached = load("cifar10")
+    for split in cache.SPLITS:
+        assert isinstance(getattr(cached, split).images.base, np.memmap)
+
+
+@pytest.mark.parametrize("dataset", SOURCES)
+def test_an_archive_has_mirrors_on_several_hosts(dataset):
+    mirrors = SOURCES[dataset].archive.mirrors
+    assert len({urlsplit(mirror).hostname for mirror in mirrors}) == len(mirrors) >= 2
+    assert all(mirror.endswith(f"/{SOURCES[dataset].archive.file}") for mirror in mirrors)
 
 
 def test_a_cache_that_is_whole_and_read_only_is_read(full, monkeypatch):

@@ -433,7 +433,7 @@ def test_a_broken_cache_is_not_trained_on(cache, seen):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"kept": 0.0}, "kept"),
+        ({"kept": 0}, r"kept must be in \(0, 1\], got 0"),
         ({"loss": "crossentropy"}, "loss must be one of"),
         ({"dataset": "digits"}, "dataset"),
         ({"annotation": "two-sample"}, "labelled"),

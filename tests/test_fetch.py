@@ -152,7 +152,7 @@ def test_a_wrong_file_is_refused_with_the_way_out(server, archive, tmp_path, sen
     with pytest.raises(DataError, match=reason) as caught:
         fetch.download(archive, tmp_path)
     assert not (tmp_path / "file").exists()
-    for needed in (str(tmp_path / "file"), archive.sha256, "digits", "404"):
+    for needed in (f"put the file at {tmp_path / 'file'} by hand", archive.sha256, "digits", "404"):
         assert needed in str(caught.value)
 
 
