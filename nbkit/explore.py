@@ -40,7 +40,7 @@ def panel(
     """
     start = {name: _start(name, control) for name, control in controls.items()}
     picture = DisplayHandle()
-    picture.display(Image(figures.png(draw(**start))))
+    picture.display(_image(draw(**start)))
     if checks.flag("interactive", interactive) and os.environ.get("NBKIT_INTERACTIVE") != "0":
         display(_sliders(draw, controls, picture))
     else:
@@ -102,6 +102,10 @@ def _name(split: Split, i: int) -> str:
     return split.categories[split.test_categories[i]]
 
 
+def _image(figure: Figure) -> Image:
+    return Image(figures.png(figure), alt=figures.alternative(figure))
+
+
 def _start(name: str, control: tuple | list) -> object:
     if isinstance(control, list) and control:
         return control[0]
@@ -131,7 +135,7 @@ def _sliders(draw: Callable[..., Figure], controls: dict, picture: DisplayHandle
         chosen = {name: control.value for name, control in made.items()}
         state.value = "drawing ..."  # a choice may train a network first
         try:
-            picture.update(Image(figures.png(draw(**chosen))))
+            picture.update(_image(draw(**chosen)))
         except Exception as error:  # else the old picture would stand above the new setting
             picture.update(Pretty(f"{type(error).__name__}: {error}"))
         state.value = DRAWN  # a reloaded page has the sliders, and no longer knows their picture

@@ -12,8 +12,10 @@ import nbformat
 import pandas as pd
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
+from PIL import Image
 
 from nbkit import notebooks, paths
+from nbkit.figures.style import UNTITLED
 from nbkit.notebooks import NotebookError
 from nbkit.provenance import cores
 from nbkit.runs import check_writable
@@ -23,6 +25,14 @@ MATH = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<!\\)\$((?:[^$\n]|\n(?!\n))+?)\$", re
 REMOTE = re.compile(r"<script[^>]*\bsrc=\"https?:[^>]*>\s*</script>")
 LONG = 30  # rows of a table that fill a screen
 LINKED = re.compile(r'(href="[^":]+)\.ipynb([#"])')
+
+# the stock template leaves out the alternative text of a picture
+TEMPLATE = """{% extends "lab/index.html.j2" %}
+{% block data_png scoped %}
+{%- set alt = output | get_metadata("alt", "image/png") -%}
+{{ super() | replace("<img", '<img alt="%s"' | format(alt | escape_html), 1) if alt else super() }}
+{%- endblock %}
+"""
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem;
@@ -151,7 +161,7 @@ def export(path: Path) -> Path:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = MATH.sub(_mathml, cell.source)
-    exporter = HTMLExporter(template_name="lab", exclude_input_prompt=True)
+    exporter = HTMLExporter(raw_template=TEMPLATE, exclude_input_prompt=True)
     exporter.exclude_output_prompt = True
     exporter.mathjax_url = exporter.require_js_url = exporter.mermaid_js_url = ""
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": path.stem}})
@@ -191,7 +201,9 @@ def _entry(folder: Path, name: str) -> str:
     entry = f'<h3 id="{name}">{name} <small>({links})</small></h3>'
     drawn = (folder / f"{name}.png").exists()
     if drawn:
-        entry += f'<img src="figures/{name}.png" alt="{name}">'
+        with Image.open(folder / f"{name}.png") as picture:
+            alt = html.escape(picture.info.get("Title", UNTITLED))
+        entry += f'<img src="figures/{name}.png" alt="{alt}">'
     if "csv" in kinds:
         table = pd.read_csv(folder / f"{name}.csv", dtype=str).fillna("")
         state = "" if drawn or len(table) > LONG else " open"

@@ -11,6 +11,29 @@ from nbkit.figures import style
 from nbkit.figures.claims import OUTCOMES, UNTESTED
 
 
+def titled(*titles, figure_title=None, label=""):
+    figure, axes = style.grid(1, len(titles), (2, 1))
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, loc="center" if title == "middle" else "left")
+    figure.suptitle(figure_title)
+    figure.set_label(label)
+    return figure
+
+
+@pytest.mark.parametrize(
+    ("figure", "words"),
+    [
+        (titled("a", "b", figure_title="whole", label="made of\ntwo"), "made of two"),
+        (titled("a", "b", figure_title="whole"), "whole"),
+        (titled("a\n90 %", "middle", "", "middle"), "a 90 %; middle"),
+        (titled(""), style.UNTITLED),
+    ],
+    ids=["label", "title", "axes", "none"],
+)
+def test_a_figure_is_told_in_words(figure, words):
+    assert figures.alternative(figure) == words
+
+
 @pytest.fixture(scope="module")
 def scenes():
     return data.scenes(6)
@@ -207,6 +230,7 @@ def test_rates_and_walls_show_what_they_are_given():
         np.testing.assert_array_equal(axis.get_images()[0].get_array(), image)
         assert axis.get_title() == caption
     assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["one", "two"]
+    assert figures.alternative(axes[0].figure) == "Rows of small images: one; two"
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ from nbkit import (
 from nbkit.exercises import answers, claims, label_noise
 from nbkit.exercises import segmentation as on_masks
 from nbkit.experiments import cifar, classification, moons, segmentation, single
+from nbkit.figures import style
 from nbkit.notebooks import NotebookError
 from nbkit.runs import Store
 
@@ -54,6 +55,7 @@ EXERCISED = [name for name, path in SOURCES.items() if '"exercises"' in path.rea
 COMMITTED = [*SOURCES, *(f"solutions/{name}" for name in EXERCISED)]
 GRADES = ("**Warm-up.**", "**Core.**", "**Open.**")
 CHECKED = "nbval-check-output"
+STOCK = "No description has been provided for this image"  # nbconvert's
 
 
 @functools.cache
@@ -758,11 +760,12 @@ def test_a_kernel_has_the_variables_that_it_is_given_and_lacks_those_that_are_no
 
 
 class Page(HTMLParser):
-    """What a page links to, what it loads, and its text outside code."""
+    """What a page links to, what it loads, its pictures in words, and its text outside code."""
 
     def __init__(self, path: Path):
         super().__init__()
-        self.links, self.loads, self.text, self.counts, self.inside = [], [], "", {}, []
+        self.links, self.loads, self.alts = [], [], []
+        self.text, self.counts, self.inside = "", {}, []
         self.feed(path.read_text())
 
     def handle_starttag(self, tag, attributes):
@@ -772,6 +775,8 @@ class Page(HTMLParser):
             self.links.append(given.get("href", ""))
         if tag in ("script", "img", "iframe", "link", "source"):
             self.loads.append(given.get("src") or given.get("href") or "")
+        if tag == "img":
+            self.alts.append(given.get("alt"))
         if tag in ("script", "style", "pre", "code", "math"):
             self.inside.append(tag)
 
@@ -813,6 +818,22 @@ def test_a_page_links_to_pages(page):
 
 def test_a_page_shows_the_pictures(page, smoke):
     assert page.counts["img"] == sum(draws(cell) for cell in smoke.notebook.cells)
+
+
+def test_a_page_tells_its_pictures_in_words(page):
+    assert len(page.alts) == page.counts["img"]
+    assert [alt for alt in page.alts if alt in (None, "", STOCK, style.UNTITLED)] == []
+
+
+def test_words_come_from_the_figure_to_the_page(tmp_path):
+    path = tiny(tmp_path / "tiny.ipynb", PICTURES, MOVE.format(2))
+    copy = tmp_path / "out.ipynb"
+    notebooks.execute(path, copy, {}, environment={"NBKIT_INTERACTIVE": None})
+    shown = [out for cell in code(nbformat.read(copy, 4)) for out in cell["outputs"]]
+    shown = [out["metadata"]["image/png"] for out in shown if "image/png" in out.get("data", {})]
+    words = ['100 % of <a> & "b"', "height 2", "height 7"]
+    assert [metadata["alt"] for metadata in shown] == words
+    assert Page(pages.export(copy)).alts == words
 
 
 @pytest.fixture
@@ -874,12 +895,12 @@ def test_a_formula_may_take_two_lines(tmp_path):
     assert "$" not in page.text
 
 
-def test_the_index_leads_to_pages_tables_and_figures(tmp_path):
+def test_the_index_leads_to_pages_tables_and_figures(tmp_path, monkeypatch):
     folder = tmp_path / "runs" / "smoke"
-    (folder / "figures").mkdir(parents=True)
+    monkeypatch.setenv("NBKIT_FIGURES", str(folder / "figures"))
     figure = Figure()
-    for kind in ("png", "svg"):
-        figure.savefig(folder / "figures" / f"one.{kind}")
+    figure.suptitle('π of <a> & "b"')
+    figures.save(figure, "one")
     for name in ("one", "two"):
         pd.DataFrame({"loss": ["a & b"], "score": ["0.5 ± 0.1"]}).to_csv(
             folder / "figures" / f"{name}.csv", index=False
@@ -896,6 +917,8 @@ def test_the_index_leads_to_pages_tables_and_figures(tmp_path):
     assert all((folder / target).exists() for target in index.local())
     assert {link for link in index.links if link.startswith("#")} == {"#one", "#two"}
     assert index.counts["h3"] == 2, "a figure and its table are one entry"
+    assert index.alts == ['π of <a> & "b"']
+    assert "<title>π of &lt;a&gt; &amp;" in (folder / "figures" / "one.svg").read_text("utf-8")
     for text in ("A title", "(3 s)", "a & b", "0.5 ± 0.1"):
         assert text in index.text
 
@@ -923,6 +946,27 @@ def draw(height):
     return Figure(figsize=(1, height))
 
 explore.panel(draw, interactive=True, controls={"height": (1, 9, 1, 3)})
+"""
+PICTURES = """
+import gc
+from ipywidgets import IntSlider
+from IPython.display import display
+from matplotlib.figure import Figure
+from nbkit import explore, figures
+
+def titled(title):
+    figure = Figure(figsize=(1, 1))
+    figure.suptitle(title)
+    return figure
+
+figures.use_style()
+display(titled('100 % of <a> & "b"'))
+explore.panel(
+    lambda height: titled(f"height {height}"),
+    interactive=True,
+    controls={"height": (1, 9, 1, 3)},
+)
+titled("height 7")
 """
 MOVE = "(slider,) = [o for o in gc.get_objects() if isinstance(o, IntSlider)]\nslider.value = {}"
 

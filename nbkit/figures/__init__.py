@@ -17,11 +17,12 @@ from nbkit.figures.scores import (
     series,
 )
 from nbkit.figures.segmentation import pixel_rows
-from nbkit.figures.style import png, save, use_style
+from nbkit.figures.style import alternative, png, save, use_style
 from nbkit.figures.theory import balance, labelling, loss_curves, measured_thresholds
 from nbkit.figures.transfer import filters, strips
 
 __all__ = [
+    "alternative",
     "balance",
     "confusion",
     "differences",

@@ -146,4 +146,5 @@ def wall(images: np.ndarray, captions: Sequence[Sequence[str]], names: Sequence[
             axis.set_title(captions[row][column], fontsize=7.5, loc="center", fontweight="normal")
         label = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
         axes[row, 0].set_ylabel(names[row], **label)
+    figure.set_label(f"Rows of small images: {'; '.join(names)}")
     return figure

@@ -83,6 +83,8 @@ def masks(
         _draw(axis, images[i], masks[i], None if outlined is None else outlined[i])
         axis.set_title(titles[i], fontsize=9, loc="center", fontweight="normal")
     figure.suptitle(title or None)
+    shown = "; ".join(dict.fromkeys(titles))  # a title may be no more than the name of an image
+    figure.set_label(f"{title}: {shown}" if title else shown)
     names = {k: f"{k} {classes[k]}".strip() for k in present.tolist() if 0 < k != VOID}
     handles = [Patch(color=_color(k), label=name) for k, name in names.items()]
     if VOID in present:

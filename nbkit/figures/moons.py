@@ -26,6 +26,8 @@ def moons_grid(panels: Sequence[dict]) -> Figure:
         axes[0, column].set_title(panel["title"], fontsize=9)
     axes[0, 0].set_ylabel("marker size: loss")
     axes[1, 0].set_ylabel("marker size: derivative")
+    names = "; ".join(panel["title"] for panel in panels)
+    figure.set_label(f"What losses make of two moons: {names}")
     figure.legend(handles=_legend(), loc="outside lower center", ncols=3)
     return figure
 

@@ -203,6 +203,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
         square=True,
     )
     axes[0, 0].set(xlabel="predicted", ylabel="true", title=title)
+    figure.set_label(f"Confusion matrix: {title}")
     return figure
 
 

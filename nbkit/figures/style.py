@@ -61,6 +61,7 @@ MARKERS = {
 
 
 ABSENT = "no finished run"
+UNTITLED = "a figure without a title"
 
 
 def look(name: str) -> dict:
@@ -91,7 +92,8 @@ def use_style() -> None:
     mpl.style.use(Path(__file__).parent.parent / "nbkit.mplstyle")
     shell = get_ipython()
     if shell is not None:
-        shell.display_formatter.formatters["image/png"].for_type(Figure, png)
+        shown = shell.display_formatter.formatters["image/png"]
+        shown.for_type(Figure, lambda figure: (png(figure), {"alt": alternative(figure)}))
 
 
 def png(figure: Figure) -> bytes:
@@ -104,13 +106,29 @@ def png(figure: Figure) -> bytes:
     return small.getvalue()
 
 
+def alternative(figure: Figure) -> str:
+    """Return in words what a figure shows, for readers who do not see it.
+
+    It is what ``figure.set_label`` was given, else the title, else the titles of the axes.
+    """
+    places = ("left", "center", "right")
+    titles = [axis.get_title(loc=place) for axis in figure.axes for place in places]
+    panels = "; ".join(dict.fromkeys(filter(None, titles)))
+    text = figure.get_label() or figure.get_suptitle() or panels or UNTITLED
+    return " ".join(text.split())
+
+
 def save(figure: Figure, name: str) -> Figure:
-    """Export a figure as PNG and SVG if the runner asked for it (``NBKIT_FIGURES``); return it."""
+    """Export a figure as PNG and SVG if the runner asked for it (``NBKIT_FIGURES``); return it.
+
+    The files carry its alternative text as their title.
+    """
     folder = paths.exports()
     blank = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     for kind, metadata in blank.items() if folder else ():
         with paths.exporting(folder / f"{name}.{kind}") as partial:
-            figure.savefig(partial, format=kind, metadata=metadata)
+            titled = metadata | {"Title": alternative(figure)}
+            figure.savefig(partial, format=kind, metadata=titled)
     return figure
 
 

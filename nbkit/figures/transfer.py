@@ -75,4 +75,5 @@ def strips(rows: Mapping[str, np.ndarray]) -> Figure:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    figure.set_label(f"Rows of small images: {'; '.join(rows)}")
     return figure
