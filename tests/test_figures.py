@@ -310,3 +310,85 @@ def test_lines_of_a_figure_differ_in_more_than_colour(kind):
     assert len(looks) > 2
     assert len({(one["marker"], one["linestyle"]) for one in looks}) == len(looks)
     assert len({one["color"] for one in looks}) == len(LAYERS if kind == "layers" else looks)
+
+
+UNLISTED = ("one", "two", "three", "four", "five", "six, frozen")
+POINTS = pd.DataFrame(
+    {"x": x, "y": 0.1 * i + x / 99, "row": row, "seed": seed}
+    for i, row in enumerate(UNLISTED)
+    for x in range(3 * style.MANY)
+    for seed in range(2)
+)
+GIVEN = {"x": "x", "y": "y", "by": "row", "labels": ("", "", "")}
+CURVES = {
+    name: np.linspace(0, 1, 50) for name in ("accuracy", "proxy_accuracy", "oracle", "pu_auc")
+}
+DRAWN = {
+    "lines": lambda: figures.lines(POINTS, **GIVEN, levels={"low": 0.1, "high": 0.9}),
+    "lines of single runs": lambda: figures.lines(POINTS, **GIVEN, each="seed"),
+    "panels": lambda: figures.lines(POINTS.assign(panel="a"), **GIVEN, panel="panel"),
+    "series": lambda: figures.series(np.arange(9), dict.fromkeys(UNLISTED, np.ones(9)), "xyt"),
+    "learning curves": lambda: figures.learning_curves(CURVES, {"last": 50, "oracle": 9}),
+    "reliability": lambda: figures.reliability(
+        POINTS.rename(columns={"x": "confidence", "y": "accuracy"}), ""
+    ),
+    "thresholds": lambda: figures.labelling(
+        np.linspace(0.01, 0.9, 20), 0.5, dict(zip(UNLISTED, np.linspace(0.1, 1, 6), strict=True))
+    ),
+    "balance": lambda: figures.balance(0.5),
+}
+
+
+def marks(axis):
+    """Dash and marker of every line of an axis that has a name."""
+    named = [line for line in axis.lines if not line.get_label().startswith("_")]
+    return {line.get_label(): (line.get_linestyle(), line.get_marker()) for line in named}
+
+
+@pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
+def test_lines_without_a_look_of_their_own_differ_in_more_than_colour(draw):
+    figure = draw()
+    (axis,) = figure.axes
+    seen = marks(axis)
+    assert len(seen) > 2
+    assert len(set(seen.values())) == len(seen)
+    box = axis.get_legend() or figure.legends[0]
+    handles = {line.get_label(): line.get_marker() for line in box.get_lines()}
+    assert handles == {name: marker for name, (_, marker) in seen.items()}
+
+
+def test_of_many_points_some_are_marked_and_of_few_all():
+    for count, marked in ((5, 5), (style.MANY, style.MANY), (3 * style.MANY + 1, 8)):
+        (axis,) = figures.series(np.arange(count), {"a": np.ones(count)}, ("", "", "")).axes
+        (line,) = axis.lines
+        assert len(range(count)[:: line.get_markevery()]) == marked
+
+
+def test_a_line_without_points_is_drawn():
+    frame = pd.DataFrame({"x": [0, 1], "y": np.nan, "row": "a"})
+    figure = figures.lines(frame, **GIVEN)
+    assert figures.png(figure)
+    assert figure.axes[0].texts[0].get_text() == style.ABSENT
+
+
+def test_a_name_that_is_not_listed_looks_like_no_listed_one():
+    listed = {style.look(name)["marker"] for name in style.COLORS}
+    others = [style.look(f"row {place}", place) for place in range(28)]
+    assert listed.isdisjoint(one["marker"] for one in others)
+    assert len({(one["marker"], one["linestyle"]) for one in others}) == len(others)
+
+
+def test_a_row_looks_the_same_in_all_panels():
+    frame = pd.concat([POINTS.assign(panel="a"), POINTS.iloc[-100:].assign(panel="b")])
+    first, second = figures.lines(frame, **GIVEN, panel="panel").axes
+    assert marks(second)
+    assert marks(second).items() <= marks(first).items()
+    numbers = frame.drop_duplicates(["row", "panel"])
+    options = {**GIVEN, "panel": "panel"}
+    first, second = figures.parity(numbers, **options).axes
+    shapes = [
+        {part.get_label(): part.get_paths()[0].vertices.tolist() for part in axis.collections}
+        for axis in (first, second)
+    ]
+    assert shapes[1].items() <= shapes[0].items()
+    assert len({str(shape) for shape in shapes[0].values()}) == len(UNLISTED)

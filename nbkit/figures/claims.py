@@ -42,11 +42,11 @@ def parity(
     figure, axes = grid(rows, columns, size, sharex=True, sharey=True)
     for axis in axes.flat[len(parts) :]:
         axis.set_axis_off()
-    shown = {}
+    places, shown = {row: i for i, row in enumerate(frame[by].unique())}, {}
     for axis, (name, part) in zip(axes.flat, parts.items(), strict=False):
         axis.plot([0, 1], [0, 1], color="black", linewidth=0.8, zorder=1)
         for row, own in part.groupby(by, sort=False):
-            style = {kind: look(row)[kind] for kind in ("color", "marker")}
+            style = {kind: look(row, places[row])[kind] for kind in ("color", "marker")}
             shown[row] = axis.scatter(own[x], own[y], s=26, alpha=0.8, label=row, **style)
         axis.set(title=name, aspect="equal")
     low = min(frame[[x, y]].min().min(), 0.9)

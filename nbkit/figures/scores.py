@@ -10,9 +10,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nbkit.figures.style import absent, grid, legend_beside, look
+from nbkit.figures.style import absent, grid, legend_beside, trace
 
-MANY = 10  # points, of which a line needs no markers
 FEW = 3  # runs a point: so many are shown one by one, as a deviation of them says little
 
 
@@ -49,9 +48,10 @@ def lines(
     logarithmic : bool
         Whether ``x`` grows by factors; its values are the ticks.
     """
+    places = {name: place for place, name in enumerate(frame[by].unique())}  # in all panels
     if panel is None:
         figure, axes = grid(1, 1, (8.6, 4.0))
-        _lines(axes[0, 0], frame, x, y, by, each, levels or {}, logarithmic)
+        _lines(axes[0, 0], frame, x, y, by, places, each, levels or {}, logarithmic)
         axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
         legend_beside(axes[0, 0])
         return figure
@@ -65,7 +65,7 @@ def lines(
         if part is None:
             axis.set_axis_off()
             continue
-        _lines(axis, part, x, y, by, each, levels or {}, logarithmic)
+        _lines(axis, part, x, y, by, places, each, levels or {}, logarithmic)
         axis.set(xlabel=labels[0], title=name)
         axis.label_outer()
         shown |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
@@ -84,21 +84,21 @@ def _lines(
     x: str,
     y: str,
     by: str,
+    places: Mapping[str, int],
     each: str | None,
     levels: Mapping[str, float],
     logarithmic: bool,
 ) -> None:
-    for i, (name, part) in enumerate(frame.groupby(by, sort=False)):
+    for name, part in frame.groupby(by, sort=False):
         if each is not None:
             runs = part.pivot(index=x, columns=each, values=y).dropna(how="all")
-            thin = {"linewidth": 0.9, "alpha": 0.8, "color": look(name)["color"] or f"C{i}"}
-            axis.plot(runs.index, runs, label=[name, *[None] * (runs.shape[1] - 1)], **thin)
+            thin = {"linestyle": "-", "linewidth": 0.9, "alpha": 0.8, "markersize": 3}
+            for i, run in enumerate(runs):
+                label = None if i else name
+                trace(axis, runs.index, runs[run], name, places[name], label=label, **thin)
             continue
         stats = part.groupby(x)[y].agg(["mean", "std", "count"]).dropna(subset="mean")
-        (line,) = axis.plot(stats.index, stats["mean"], label=name, **look(name))
-        if len(stats) > MANY:
-            line.set_marker("")
-        color = line.get_color()
+        color = trace(axis, stats.index, stats["mean"], name, places[name]).get_color()
         if stats["count"].max() > FEW:
             low, high = stats["mean"] - stats["std"], stats["mean"] + stats["std"]
             axis.fill_between(stats.index, low, high, color=color, alpha=0.12)
@@ -117,8 +117,8 @@ def _lines(
 def series(x: np.ndarray, values: Mapping[str, np.ndarray], labels: tuple[str, str, str]) -> Figure:
     """One line a name over the same ``x``; labels of the axes, and the title."""
     figure, axes = grid(1, 1, (7.0, 3.6))
-    for name, line in values.items():
-        axes[0, 0].plot(x, line, label=name)
+    for place, (name, line) in enumerate(values.items()):
+        trace(axes[0, 0], x, line, name, place)
     axes[0, 0].set(xlabel=labels[0], ylabel=labels[1], title=labels[2])
     axes[0, 0].legend()
     return figure
@@ -137,13 +137,15 @@ def learning_curves(curves: Mapping[str, np.ndarray], chosen: Mapping[str, int])
     figure, axes = grid(1, 1, (9.0, 3.8))
     axis = axes[0, 0]
     epochs = np.arange(1, len(curves["accuracy"]) + 1)
+    # its markers are the epochs that are picked
     axis.plot(epochs, curves["accuracy"], color="black", label="test accuracy (true labels)")
-    for name, label in (
-        ("proxy_accuracy", "proxy accuracy (PU labels)"),
-        ("pu_auc", "PU-AUC (PU labels)"),
-        ("oracle", "held-out accuracy (true labels)"),
-    ):
-        axis.plot(epochs, curves[name], linewidth=1, alpha=0.8, label=label)
+    watched = {
+        "proxy_accuracy": "proxy accuracy (PU labels)",
+        "pu_auc": "PU-AUC (PU labels)",
+        "oracle": "held-out accuracy (true labels)",
+    }
+    for place, (name, label) in enumerate(watched.items()):
+        trace(axis, epochs, curves[name], label, place, linewidth=1, alpha=0.8)
     at: dict[int, list[str]] = {}
     for criterion, epoch in chosen.items():
         at.setdefault(epoch, []).append(criterion)
@@ -175,8 +177,8 @@ def reliability(frame: pd.DataFrame, title: str) -> Figure:
     figure, axes = grid(1, 1, (6.6, 4.4))
     axis = axes[0, 0]
     axis.plot([0, 1], [0, 1], color="#777777", linewidth=1, linestyle=":", label="calibrated")
-    for name, part in frame.groupby("row", sort=False):
-        axis.plot(part["confidence"], part["accuracy"], label=name, **look(name))
+    for place, (name, part) in enumerate(frame.groupby("row", sort=False)):
+        trace(axis, part["confidence"], part["accuracy"], name, place)
     if frame.empty:
         absent(axis)
     axis.set(xlabel="confidence (probability of the predicted class)", ylabel="share correct")

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 from IPython import get_ipython
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from PIL import Image
 
 from nbkit import paths
@@ -58,19 +59,43 @@ MARKERS = {
     "misclassified": "s",
     "misannotated": "^",
 }
+# what is not listed has a dash by its place, and a marker that no listed row has
+DASHES = ("-", "--", "-.", ":")
+SPARE = (">", "d", "p", "x", "+", "h", "1")
 
-
+MANY = 10  # markers that a line has at most
 ABSENT = "no finished run"
 UNTITLED = "a figure without a title"
 
 
-def look(name: str) -> dict:
-    """Return how the line of a row is drawn: colour, dash and marker."""
+def look(name: str, place: int = 0) -> dict:
+    """Return how the line of a row is drawn: colour, dash and marker.
+
+    A name that is not listed has them by its ``place`` among the lines of its figure.
+    """
     kind = next((kind for kind in KINDS if name.endswith(kind)), "")
     base = name.removesuffix(kind)
-    dash = KINDS.get(kind, "--" if base in DASHED else "-")
-    color, marker = COLORS.get(name, COLORS.get(base)), MARKERS.get(base, "o")
-    return {"color": color, "linestyle": dash, "marker": marker, "markersize": 4.5}
+    if base in COLORS:
+        color, marker, size = COLORS.get(name, COLORS[base]), MARKERS.get(base, "o"), 4.5
+        dash = "--" if base in DASHED else "-"
+    else:
+        color, marker, size = f"C{place}", SPARE[place % len(SPARE)], 5.5
+        dash = DASHES[place % len(DASHES)]
+    dash = KINDS.get(kind, dash)
+    return {"color": color, "linestyle": dash, "marker": marker, "markersize": size}
+
+
+def trace(
+    axis: mpl.axes.Axes, x: np.ndarray, y: np.ndarray, name: str, place: int = 0, **style: object
+) -> Line2D:
+    """Draw the line of a row as ``look`` has it, with a marker every few points if they are many.
+
+    ``style`` is what differs from it, in the words of ``axis.plot``.
+    """
+    every = max(1, -(-len(x) // MANY))
+    style = {"label": name, "markevery": every} | look(name, place) | style
+    (line,) = axis.plot(x, y, **style)
+    return line
 
 
 def absent(axis: mpl.axes.Axes, row: float | None = None) -> None:

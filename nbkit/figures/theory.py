@@ -7,8 +7,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nbkit import losses
-from nbkit.figures.style import COLORS, POSITIVE, grid, legend_beside
+from nbkit.figures.style import COLORS, POSITIVE, grid, legend_beside, trace
 from nbkit.losses.thresholds import CORRECTED, SHARE_OF_U
+
+TOP = 1.02  # of an axis of probabilities
 
 
 def loss_curves(
@@ -53,17 +55,14 @@ def labelling(posterior: np.ndarray, kept: float, thresholds: Mapping[str, float
     figure, axes = grid(1, 1, (7.2, 3.6))
     axis = axes[0, 0]
     axis.plot(x, posterior, color=POSITIVE, label="P(positive | x)")
-    axis.plot(x, kept * posterior, color="#555555", label="P(labelled | x)")
-    for i, (name, threshold) in enumerate(thresholds.items()):
-        color = f"C{i}"
-        if threshold < posterior.max():
-            place = np.interp(threshold, posterior, x)
-            axis.axvline(place, color=color, linestyle="--", linewidth=1.2)
-            label = f"{name}: positive from {threshold:.2f}"
-        else:
-            label = f"{name}: never positive (needs {threshold:.2f})"
-        axis.plot([], [], color=color, linestyle="--", label=label)
-    axis.set(xlabel="x", ylabel="probability", ylim=(0, 1.02), title="Where each loss decides")
+    axis.plot(x, kept * posterior, ":", color="#555555", label="P(labelled | x)")
+    for place, (name, threshold) in enumerate(thresholds.items()):
+        found = threshold < posterior.max()
+        at = np.interp(threshold, posterior, x) if found else np.nan
+        says = "positive from {:.2f}" if found else "never positive (needs {:.2f})"
+        style = {"label": f"{name}: {says.format(threshold)}", "linestyle": "--", "linewidth": 1.2}
+        trace(axis, [at] * 3, [0, threshold, TOP], name, place, markevery=[1], **style)
+    axis.set(xlabel="x", ylabel="probability", ylim=(0, TOP), title="Where each loss decides")
     legend_beside(axis)
     return figure
 
@@ -114,12 +113,12 @@ def balance(kept: float) -> Figure:
     """Thresholds of balanced weights over the prior: right for one prior only."""
     prior = np.linspace(0.02, 0.9, 100)
     figure, axes = grid(1, 1, (6.4, 3.6))
-    for name, label in (("weighted", "Weighted"), ("exponential", "Exponential")):
+    for name, row in (("weighted", "Weighted"), ("exponential", "Exponential")):
         values = [
             losses.threshold(name, kept=kept, weight_ratio=losses.balanced_ratio(p, kept))
             for p in prior
         ]
-        axes[0, 0].plot(prior, values, color=COLORS[label], label=f"{label}, balanced weights")
+        trace(axes[0, 0], prior, values, row, label=f"{row}, balanced weights")
     axes[0, 0].axhline(0.5, color="#999999", linewidth=1, label="Bayes")
     axes[0, 0].set(
         xlabel="share of positives (prior)",
