@@ -190,10 +190,12 @@ explore.browser(split, predict, list(names), interactive=interactive)
 # | NoiseLayer | cross-entropy behind a matrix of label errors that it learns | |
 # | uPU, nnPU, Dist-PU; VPU | the risks of notebook 01, section 1.8 | $\pi$ (VPU: for categories) |
 
-# %% tags=["nbval-check-output"]
+# %% tags=["setup"]
 grid = classification.grid(preset)
 sweep.compute(grid.values(), engine=engine, device=device, store=store)
 frame = store.grid_frame(grid, ("row", "seed"))
+
+# %% tags=["nbval-check-output"]
 scores = ["accuracy", "precision", "recall", "f1"]
 last = frame[frame["criterion"] == "last"]
 table = tables.summary(last, ["row"], scores)
@@ -270,12 +272,9 @@ print("no honest criterion beats the one that peeks")
 
 # %% tags=["setup"]
 example = np.array([[300, 40, 10], [30, 90, 0], [60, 5, 45]])  # rows are true classes
-ten_seeds = classification.grid(preset)
-chosen = store.grid_frame(ten_seeds, ("row", "seed"))
-chosen = chosen[chosen["criterion"] == "proxy_accuracy"]
-chosen = tables.pu_rows(chosen).copy()
+chosen = tables.pu_rows(frame[frame["criterion"] == "proxy_accuracy"]).copy()
 chosen["held-out proxy"] = [
-    max(store.load(ten_seeds[row, seed])["curves"]["proxy_accuracy"])
+    max(store.load(grid[row, seed])["curves"]["proxy_accuracy"])
     for row, seed in zip(chosen["row"], chosen["seed"], strict=True)
 ]
 shipping = chosen.rename(columns={"accuracy": "test accuracy"}).groupby("row", sort=False)

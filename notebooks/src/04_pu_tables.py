@@ -255,11 +255,13 @@ full
 # test images: it does not say what other images would give. First on digits, where every row has
 # its seeds:
 
-# %%
+# %% tags=["setup"]
 digits_grid = classification.grid(preset)
 sweep.compute(digits_grid.values(), engine=engine, device=device, store=store)
 digits = store.grid_frame(digits_grid, ("row", "seed"))
 digits = tables.pu_rows(digits[digits["criterion"] == "last"])
+
+# %%
 apart = statistics.paired(digits, by="row", value="accuracy", reference="Exponential")
 figures.differences(
     {"digits": apart},
@@ -1013,9 +1015,7 @@ if {"Complete", "CrossEntropy"} <= set(scored.index):
 # in [solutions/04_pu_tables](solutions/04_pu_tables.ipynb).
 
 # %% tags=["setup"]
-ten_seeds = store.grid_frame(classification.grid(preset), ("row", "seed"))
-ten_seeds = ten_seeds[ten_seeds["criterion"] == "last"]
-scores = ten_seeds.pivot(index="seed", columns="row", values="accuracy")
+scores = digits.pivot(index="seed", columns="row", values="accuracy")
 
 # %% [markdown]
 # **Warm-up.** Four comparisons gave p = .030, .004, .015 and .040. How many of them hold at 5 %
@@ -1049,15 +1049,15 @@ def paired_interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float
 exercises.paired_interval(paired_interval)
 
 # %% [markdown]
-# **Open.** On digits (`scores`: a column for each row) somebody wants to know the difference
-# between Weighted and BootstrapHard to ± .005. How many seeds do you plan? Enough, but not twice
-# what is needed.
+# **Open.** On digits (`scores`: a column for each row with missing labels) somebody wants to know
+# the difference between Weighted and BootstrapHard to ± .005. How many seeds do you plan? Enough,
+# but not twice what is needed.
 
 # %% tags=["exercise"]
 answer = None
 # BEGIN SOLUTION
 spread = (scores["Weighted"] - scores["BootstrapHard"]).std()
-answer = int(np.ceil((2 * spread / 0.005) ** 2)) + 2  # t is about 2; two more for its tail
+answer = np.ceil((2 * spread / 0.005) ** 2) + 2  # t is about 2; two more for its tail
 # END SOLUTION
 exercises.enough_seeds(answer, scores["Weighted"] - scores["BootstrapHard"], 0.005)
 
