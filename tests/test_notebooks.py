@@ -27,6 +27,7 @@ import papermill
 import pytest
 import torch
 from conftest import folders
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage, stats
@@ -490,6 +491,24 @@ def test_every_solution_is_right(solved):
 
 def test_the_committed_results_are_enough_for_the_solutions(solved):
     assert solved.computed == []
+
+
+TOO_FEW = r"Not yet: too few finished runs: this needs those that `nbkit sweep .+` computes\n"
+
+
+@pytest.mark.parametrize("name", EXERCISED)
+def test_a_solution_is_right_on_an_empty_store_or_says_which_runs_it_needs(name, sandbox, capsys):
+    cells, known, said = code(built(f"solutions/{name}")), {}, []
+    with rc_context(), pd.option_context("display.max_rows", None):
+        for cell in cells:
+            exec(cell.source, known)
+            told = capsys.readouterr().out
+            if "parameters" in tags(cell):
+                known |= {"preset": "smoke", "engine": "inline"}
+            if "exercise" in tags(cell):
+                said.append(told)
+    assert len(said) == 3
+    assert [text for text in said if not re.fullmatch(rf"Right\.\n|{TOO_FEW}", text)] == []
 
 
 def bare_environment() -> dict[str, str]:
@@ -1452,6 +1471,26 @@ def test_a_check_accepts_the_right_answer(name):
 
 def test_a_check_accepts_two_digits():
     assert verdict(CHECKS["05 warm-up"][0], 0.13) == "Right.\n"
+
+
+def unfinished(frame: pd.DataFrame) -> pd.DataFrame:
+    """Scores of which one run a row is finished."""
+    scores = [name for name in ("balanced_accuracy", "accuracy") if name in frame]
+    return frame.assign(**{name: frame[name].where(~frame.duplicated("row")) for name in scores})
+
+
+LACKING = {
+    "02 warm-up": lambda answer: exercises.collapse(answer, unfinished(sweep_frame()), "Falls"),
+    "04 open": lambda answer: exercises.enough_seeds(answer, pd.Series([0.1, np.nan]), 0.005),
+    "08 open": lambda answer: claims.decided_by_data(
+        answer, DECIDED[0], unfinished(DECIDED[1]), []
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_a_check_judges_by_no_runs_that_are_unfinished(name):
+    assert re.fullmatch(TOO_FEW, verdict(LACKING[name], CHECKS[name][1]))
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from nbkit import losses, rng, statistics
-from nbkit.exercises.answers import NotYetError, called, check, given, number, numbers, tried
+from nbkit.exercises.answers import (
+    NotYetError,
+    called,
+    check,
+    enough,
+    given,
+    number,
+    numbers,
+    tried,
+)
 from nbkit.experiments import moons
 
 
@@ -66,8 +75,10 @@ def misjudged_prior(answer: Callable | None) -> None:
 @check
 def collapse(answer: float | None, frame: pd.DataFrame, row: str, level: float = 0.55) -> None:
     """02 warm-up: the smallest missing share at which the mean score falls below ``level``."""
-    missing = number(answer)
+    given(answer)
     means = frame[frame["row"] == row].groupby("missing")["balanced_accuracy"].mean()
+    enough((means < level).any(), "nbkit sweep moons --preset laptop")
+    missing = number(answer)
     if round(missing, 3) not in means.index.round(3):
         raise NotYetError(f"the sweep has the shares {means.index.tolist()}")
     reached = means[np.isclose(means.index, missing)].iloc[0]
@@ -189,8 +200,10 @@ def paired_interval(answer: Callable | None) -> None:
 @check
 def enough_seeds(answer: float | None, differences: pd.Series, half: float) -> None:
     """04 open: a number of seeds that makes an interval narrow enough, and not much narrower."""
-    seeds = number(answer)
+    given(answer)
     spread = float(np.std(differences, ddof=1))
+    enough(np.isfinite(spread), "nbkit sweep classification --preset laptop")
+    seeds = number(answer)
     if seeds < 2 or seeds != int(seeds):
         raise NotYetError("an interval needs a whole number of seeds, at least two")
     reached = statistics.half_width(spread, int(seeds))

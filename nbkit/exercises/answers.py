@@ -37,6 +37,12 @@ def given(answer: object) -> object:
     return answer
 
 
+def enough(runs: bool, command: str) -> None:
+    """Judge no answer by runs that are not finished, or are too few: say which are needed."""
+    if not runs:
+        raise NotYetError(f"too few finished runs: this needs those that `{command}` computes")
+
+
 def called(answer: object, *args: object) -> object:
     """Return what an answer makes of arguments."""
     if not callable(given(answer)):

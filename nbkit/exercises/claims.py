@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import stats
 
 from nbkit import rng, statistics
-from nbkit.exercises.answers import NotYetError, called, check, names, number
+from nbkit.exercises.answers import NotYetError, called, check, enough, names, number
 
 
 @check
@@ -63,9 +63,16 @@ def decided_by_data(
         raise NotYetError(f"expected two of {'; '.join(rows)}")
     if {*pair} in map(set, known):
         raise NotYetError("that pair is in the lists already")
+    tested = {
+        "classification --preset laptop": digits[digits["seed"] >= 5],
+        "cifar --preset small": photographs,
+    }
+    for words, frame in tested.items():
+        both = frame.pivot(index="seed", columns="row", values="accuracy").reindex(columns=pair)
+        enough(len(both.dropna()) > 1, f"nbkit sweep {words}")
     found = pd.concat(
         statistics.contrasts(frame, {"own": tuple(pair)}, by="row", value="accuracy")
-        for frame in (digits[digits["seed"] >= 5], photographs)
+        for frame in tested.values()
     )
     said = statistics.judged(found)["verdict"].tolist()
     if said != ["higher", "lower"]:
