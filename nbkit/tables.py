@@ -28,7 +28,7 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
     Parameters
     ----------
     frame : DataFrame
-        One row a run.
+        One row a run. Published means may bring deviations of their own, as ``accuracy_std``.
     by, metrics : sequences of str
         Columns; groups keep their order of appearance.
 
@@ -51,6 +51,9 @@ def summary(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> p
         )
     groups = frame.groupby(by, sort=False)
     table = groups[metrics].agg(["mean", "std"])
+    for name in metrics:
+        if f"{name}_std" in frame:
+            table[name, "std"] = table[name, "std"].fillna(groups[f"{name}_std"].first())
     table["n", ""] = groups[metrics[0]].count()
     return table
 

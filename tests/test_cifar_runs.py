@@ -400,6 +400,42 @@ def test_the_table_has_the_draft_s_rows_and_one_without_weights_and_the_figure_s
         assert twin == dataclasses.replace(table[row, seed], precision=kind)
 
 
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_all_rows_have_one_protocol_and_one_dropout_but_dropoutreg(preset):
+    rows = cifar.table(preset) | cifar.extended(preset)
+    shared = ("dataset", "images", "epochs", "batch_size", "learning_rate", "precision")
+    assert len({tuple(getattr(run, name) for name in shared) for run in rows.values()}) == 1
+    kept = {run.kept for run in rows.values() if run.annotation != "Complete"}
+    assert kept == {0.5}
+    usual = {run.dropout for (row, _), run in rows.items() if row != "DropoutReg"}
+    assert usual == {cifar.DROPOUT}
+
+
+@pytest.mark.parametrize("row", ["Weighted", "Exponential", "BootstrapHard"])
+def test_a_weighted_row_is_balanced_at_every_share_of_labels(row):
+    for (name, kept, _), run in cifar.figure("small").items():
+        if name == row:
+            labelled = 0.5 * kept  # of all examples, half of which are positive
+            assert run.weight_ratio == pytest.approx(labelled / (1 - labelled), abs=1e-4)
+
+
+@pytest.mark.parametrize("preset", ["small", "paper"])
+def test_figure_5_has_the_losses_of_the_table_and_nnpu_at_the_draft_s_shares(preset):
+    rows, shares, _ = zip(*cifar.figure(preset), strict=True)
+    losses_of = {*classification.DRAFT_ROWS} - {"Complete"}  # all labelled: at a share of 1
+    assert {*rows} == losses_of | {"nnPU"}
+    assert {*shares} == {0.1, 0.2, 0.5, 0.8, 1.0}
+
+
+def test_the_binary_protocol_is_that_of_the_literature():
+    grid = {row: run for (row, _), run in cifar.binary("small").items()}
+    rows = ["nnPU", "VPU", "Dist-PU", "Weighted, Bayes r", "Exponential, Bayes r"]
+    assert {(grid[row].dataset, grid[row].labelled) for row in rows} == {("vehicles", 1000)}
+    # the labelled are 1,000 vehicles again, beside 50,000 images of which .4 are vehicles
+    assert grid["Weighted, Bayes r"].weight_ratio == 1000 / (2 * 0.4 * 50_000)
+    assert grid["Exponential, Bayes r"].weight_ratio == 2 * grid["Weighted, Bayes r"].weight_ratio
+
+
 def test_runs_are_found_without_their_images(monkeypatch, tmp_path):
     monkeypatch.setenv("NBKIT_DATA", str(tmp_path / "nothing"))
     grid = cifar.binary("small")

@@ -101,6 +101,14 @@ def test_regret_is_the_oracle_s_score_minus_the_criterion_s(store):
     pd.testing.assert_frame_equal(alone, both.drop(columns="seed"))
 
 
+def test_a_published_mean_brings_its_own_deviation():
+    frame = pd.DataFrame(
+        {"row": ["A", "B"], "accuracy": [0.87, 0.74], "accuracy_std": [0.01, None]}
+    )
+    shown = tables.printed(tables.summary(frame, ["row"], ["accuracy"]))
+    assert shown["accuracy"].tolist() == ["0.870 ± 0.010", "0.740"]
+
+
 def test_sources_stand_beside_each_other_row_by_row():
     ours = pd.DataFrame({"row": ["A", "A", "B"], "f1": [0.1, 0.2, np.nan]})
     theirs = pd.DataFrame({"row": ["B"], "f1": [0.5]})

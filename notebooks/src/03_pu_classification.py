@@ -238,7 +238,7 @@ figures.save(
 # P+U rows Dist-PU and nnPU come closest to complete labels. Both are told the prior, as is uPU,
 # which stays below Exponential. GCE without weights and
 # BootstrapHard with its arguments swapped call nearly everything negative; in 2017 the latter began
-# with cross-entropy, which is the row with fade-in.
+# with cross-entropy, nearly as the row with fade-in.
 
 # %% [markdown]
 # ## 3.5 Which epoch, again: what selection is worth

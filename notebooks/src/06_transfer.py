@@ -102,7 +102,7 @@ print(
     f"{size['folds']} folds, {size['seeds']} seeds"
 )
 
-# %%
+# %% tags=["nbval-check-output"]
 first = next(iter(transfer.table(preset).values()))
 here = where == "scenes" or voc.locate(where).exists()
 counts = {}
@@ -250,6 +250,11 @@ if not size["imagenet"]:
     print("ImageNet's weights are not used by this preset: its network is another one")
 elif "ImageNetModel" not in done.index:
     print("; ".join(imagenet.where()))
+
+# %% tags=["check"]
+ends = done.reindex(["CompleteCategory", "FromScratch"])
+if preset == "laptop" and (ends["n"] == len(folds) * size["seeds"]).all():
+    tables.as_published(tuple(ends["mean"]) == ("0.233", "0.187"))
 
 # %% [markdown]
 # **How to read the draft's and the author's numbers.**
@@ -852,7 +857,7 @@ print("\n\n".join(textwrap.fill(sentence, 95) for sentence in sentences))
 
 # %% tags=["nbval-check-output"]
 own = TransferRun(**exercises.MOMENT, source="misclassified", rate=0.5)
-(result,) = transfer.compute([own], "cpu", resume=False)
+(result,) = transfer.compute([own], sweep.pick_device(device), resume=False)
 matrix = np.array(result["transition"])
 print(f"fine-tuned on {result['images']['target']} images, {result['images']['validation']} scored")
 print(f"instances that kept their category in the pre-training: {np.diag(matrix)[1:].mean():.0%}")
