@@ -198,7 +198,7 @@ def pu_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["row"].isin(["Complete", "P+N"])]
 
 
-def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
+def caption(frame: pd.DataFrame, criterion: str, *commands: str) -> str:
     """Return a caption: how many runs a row has, under which criterion, where, and how to get them.
 
     Parameters
@@ -207,13 +207,14 @@ def caption(frame: pd.DataFrame, criterion: str, command: str) -> str:
         From ``runs.Store.grid_frame``.
     criterion : str
         What was measured, and under which selection criterion.
-    command : str
-        That computes the runs.
+    *commands : str
+        That compute the runs.
     """
     runs = frame.drop_duplicates("key")
     done = runs["device"] != ""
     devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
-    return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}\n`{command}`"
+    shown = ", ".join(f"`{command}`" for command in dict.fromkeys(commands))
+    return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}\n{shown}"
 
 
 def wide(values: pd.Series) -> pd.DataFrame:

@@ -5,7 +5,6 @@ import hashlib
 import http.server
 import io
 import os
-import resource
 import subprocess
 import sys
 import tarfile
@@ -125,6 +124,7 @@ def test_a_good_part_outlives_what_a_server_without_ranges_sends(server, archive
 
 
 def test_a_disk_that_fills_up_ends_a_download_and_what_came_is_kept(server, archive, tmp_path):
+    resource = pytest.importorskip("resource")  # of Unix alone
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
     try:

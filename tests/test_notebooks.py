@@ -349,16 +349,18 @@ def test_the_tables_show_what_is_finished_and_say_what_is_missing(tmp_path, comm
     assert (tables["vehicles_cifar"]["n"] == 0).all()
     assert len(tables["table2_cifar_finished"]) == len(classification.TABLE_ROWS)
     assert "mean ± standard deviation over n seeds; fake bf16" in said  # the device of a caption
-    twins = tables["precision_cifar"].set_index("twin")
+    twins = tables["precision_cifar"].set_index("twins")
     assert (twins["n"] == 2).all()
     store, fast = Store(tmp_path / "results"), cifar.table("small")
-    gaps = {}
-    for (row, kind, seed), twin in cifar.precision("small").items():
-        if seed < 2:
-            ends = [store.load(r)["metrics"]["last"]["accuracy"] for r in (fast[row, seed], twin)]
-            gaps.setdefault(f"{row}, {kind}", []).append(ends[0] - ends[1])
-    means = {name: np.mean(gap) for name, gap in gaps.items()}
-    assert twins["difference"].to_dict() == pytest.approx(means, abs=1e-4)
+    same = cifar.precision("small") | {
+        (row, "bf16", seed): run for (row, seed), run in fast.items()
+    }
+    for name, difference in twins["difference"].items():
+        row, first, second = re.fullmatch(r"(.+), (\w+) - (\w+)", name).groups()
+        ends = [[store.load(same[row, kind, seed]) for seed in (0, 1)] for kind in (first, second)]
+        means = [np.mean([one["metrics"]["last"]["accuracy"] for one in part]) for part in ends]
+        assert difference == pytest.approx(means[0] - means[1], abs=1e-4)
+    assert {name.partition(",")[0] for name in twins.index} == {*cifar.PRECISION_ROWS}
 
 
 @pytest.mark.xdist_group("photographs")
@@ -494,6 +496,10 @@ def test_the_committed_results_are_enough_for_the_solutions(solved):
 
 
 TOO_FEW = r"Not yet: too few finished runs: this needs those that `nbkit sweep .+` computes\n"
+UNTOLD = {  # what the runs of preset smoke do not show
+    ("02_moons", 0): r"Not yet: Exponential never falls below 0\.55 in these runs: .+\n",
+    ("08_claims", 2): TOO_FEW,
+}
 
 
 @pytest.mark.parametrize("name", EXERCISED)
@@ -507,8 +513,10 @@ def test_a_solution_is_right_on_an_empty_store_or_says_which_runs_it_needs(name,
                 known |= {"preset": "smoke", "engine": "inline"}
             if "exercise" in tags(cell):
                 said.append(told)
+    expected = [UNTOLD.get((name, i), r"Right\.\n") for i in range(3)]
     assert len(said) == 3
-    assert [text for text in said if not re.fullmatch(rf"Right\.\n|{TOO_FEW}", text)] == []
+    for pattern, text in zip(expected, said, strict=True):
+        assert re.fullmatch(pattern, text)
 
 
 def bare_environment() -> dict[str, str]:

@@ -60,8 +60,9 @@ def as_written(value: float, written: str) -> str:
 @pytest.mark.parametrize(("where", "of", "words"), SENTENCES)
 def test_a_number_in_prose_stands_in_its_table(where, of, words):
     plain, braces = re.split(r"\{.*?\}", words), re.findall(r"\{(.*?)\}", words)
-    (sentence,) = re.finditer(NUMBER.join(map(re.escape, plain)), prose(where))
-    written = list(sentence.groups())
+    found = [*re.finditer(NUMBER.join(map(re.escape, plain)), prose(where))]
+    assert len(found) == 1, f"{where} has it {len(found)} times"
+    written = list(found[0].groups())
     values = [number(brace, of) for brace in braces]
     assert written == [as_written(*pair) for pair in zip(values, written, strict=True)]
 

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from nbkit import paths
-
 ATTEMPTS = 2  # at each mirror: the second resumes a broken transfer, or starts a spoilt one again
 TIMEOUT = 30  # seconds without a byte
 EMBEDDED = "or work with embedded data instead: dataset='digits', or 'scenes' for segmentation"
@@ -83,21 +81,24 @@ def download(archive: Archive, folder: Path, *, show: Callable[[str], None] | No
     if partial.stat().st_size and _flaw(partial, archive) is None:  # killed before it got its name
         partial.replace(path)
         return path
-    problems = []
+    problems, whole = [], path.with_name(f"{path.name}.whole")
+    whole.unlink(missing_ok=True)  # of a killed process
     for mirror in (mirror for mirror in archive.mirrors for _ in range(ATTEMPTS)):
         if show is not None:
             show(f"downloading {mirror}")
         try:
-            _transfer(mirror, partial, archive)
+            sent = _transfer(mirror, partial, whole)
+            flaw = _flaw(sent, archive)
+            if flaw is None:
+                sent.replace(path)
+                partial.unlink(missing_ok=True)
+                return path
+            problems.append(f"{mirror}: sent {flaw}")
+            sent.write_bytes(b"")
         except (OSError, HTTPException, ValueError) as error:
             problems.append(f"{mirror}: {error}")
-            continue
-        flaw = _flaw(partial, archive)
-        if flaw is None:
-            partial.replace(path)
-            return path
-        problems.append(f"{mirror}: sent {flaw}")
-        partial.write_bytes(b"")
+        finally:
+            whole.unlink(missing_ok=True)
     reasons = "\n  ".join(dict.fromkeys(problems))
     raise DataError(
         f"{archive.file} could not be downloaded:\n  {reasons}\n"
@@ -182,7 +183,11 @@ def _flaw(path: Path, archive: Archive) -> str | None:
     return f"{kind}, SHA-256 {found} instead of {archive.sha256}"
 
 
-def _transfer(mirror: str, partial: Path, archive: Archive) -> None:
+def _transfer(mirror: str, partial: Path, whole: Path) -> Path:
+    """Continue a part, or fill ``whole`` where a mirror cannot: its page must not replace the part.
+
+    Returns the file that holds what was sent.
+    """
     start = partial.stat().st_size
     headers = {"User-Agent": "nbkit"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(mirror, headers=headers)
@@ -190,17 +195,12 @@ def _transfer(mirror: str, partial: Path, archive: Archive) -> None:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code == 416:  # nothing beyond what is there: whole, or longer than the real one
-            return
+            return partial
         raise
     with answer:
-        if not start or answer.status == 206:
-            _append(answer, partial)
-            return
-        with paths.writing(partial) as whole:  # a portal's page must not replace a good part
-            _append(answer, whole)
-            flaw = _flaw(whole, archive)
-            if flaw is not None:
-                raise ValueError(f"sent {flaw}")
+        sent = partial if not start or answer.status == 206 else whole
+        _append(answer, sent)
+    return sent
 
 
 def _append(answer: HTTPResponse, path: Path) -> None:

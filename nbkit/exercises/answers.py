@@ -38,7 +38,7 @@ def given(answer: object) -> object:
 
 
 def enough(runs: bool, command: str) -> None:
-    """Judge no answer by runs that are not finished, or are too few: say which are needed."""
+    """Raise NotYetError with the command that computes the runs, unless there are enough."""
     if not runs:
         raise NotYetError(f"too few finished runs: this needs those that `{command}` computes")
 

@@ -115,7 +115,7 @@ tables.printed(tables.summary(shown, ["row"], ["accuracy", "f1", "detection_reca
 #   not told apart from that of cross-entropy (.583 and .578).
 # - Without the weights (*r = 1*) it is level with class weights and bootstrapping, which lead the
 #   rows with missing labels (.690, .691 and .693).
-# - At full size (all images, 30 epochs, four seeds) balanced Exponential is above cross-entropy in
+# - At full size (all images, 30 epochs, five seeds) balanced Exponential is above cross-entropy in
 #   every seed; with a dropout of .1 too (three seeds) it is not told apart from *Weighted*, and
 #   without weights it leads *Weighted* by .020 (told apart among the rows at that dropout: notebook
 #   04, 4.3 and 4.11).

@@ -364,9 +364,9 @@ figures.save(
 #
 # It is a knife edge: on another processor, which adds in another order, one run in three of
 # Exponential and of imbalanced nnPU got away here, and two in three of those told the prior of each
-# image (earlier results of three seeds, kept in the project's history). So the runs of this table
-# are of one kind of processor: those of seeds 0 to 2 name it, and of seeds 3 and 4, which do not,
-# three were trained again on it and ended in the same digits.
+# image (earlier results of three seeds, kept in the project's history). The runs of
+# seeds 0 to 2 name one kind of processor; those of seeds 3 and 4 name none, but three of them,
+# trained again on it, ended in the same digits.
 
 # %% tags=["nbval-check-output"]
 names = ["detection_precision", "detection_recall"]

@@ -202,8 +202,9 @@ summary.astype({"runs": int})
 
 # %% [markdown]
 # The whole list is `figures/claims_numbers.csv`. Table 2, ours minus the draft's, and once more for
-# the three rows nearly as their author ran them. (His BootstrapHard took over from cross-entropy at
-# once, ours within ten epochs; with which weights the draft's run of it was trained is not known.)
+# the three rows nearly as their author ran them. (A fade-in takes ten of our twelve epochs, and
+# took about ten of up to 200 of his. His BootstrapHard took over from cross-entropy at once; with
+# which weights the draft's run of it was trained is not known.)
 
 # %% tags=["nbval-check-output"]
 RAN = {"Weighted, half": "Weighted", "Exponential, r = 1, fade-in": "Exponential"}
@@ -211,7 +212,7 @@ RAN |= {"BootstrapHard, as run, fade-in": "BootstrapHard"}
 as_ran = frames["CIFAR"][frames["CIFAR"]["row"].isin(RAN)].replace({"row": RAN})
 as_ran = beside(draft2[draft2["row"].isin(RAN.values())], as_ran, [], MACRO)
 as_ran["difference"] = as_ran["mean"] - as_ran["theirs"]
-as_ran["row"] += ", nearly as it ran"
+as_ran["row"] += ", nearly as run"
 both = [numbers[numbers["source"] == "Table 2"], as_ran]
 table2 = pd.concat(both)
 print(tables.caption(frames["CIFAR"], "CIFAR, ours minus the draft, last epoch", commands["CIFAR"]))
@@ -355,14 +356,14 @@ figures.save(
 #
 # - Grey says what these runs can tell, not that two rows are equal. An empty cell was not run; in
 #   the draft's column it means that the draft has no number. († Two of the three runs of its
-#   Exponential had no weights, and of the third none are recorded; * its BootstrapHard is another
+#   Exponential had no weights, and the third's are not recorded; * its BootstrapHard is another
 #   loss.)
-# - The two sizes of CIFAR agree wherever both tell rows apart. At full size, with four seeds a row,
-#   balanced Exponential is above cross-entropy by .083 and below class weights by .060; without
+# - The two sizes of CIFAR agree wherever both tell rows apart. At full size, with five seeds a row,
+#   balanced Exponential is above cross-entropy by .081 and below class weights by .060; without
 #   weights it is not told apart from them (notebook 04, 4.3 and 4.4).
 # - With a dropout of .1 instead of .5, the author's usual one, it is above cross-entropy by .125,
 #   and not told apart from class weights. Without weights it is .020 above them, as is hard
-#   bootstrapping by .021: both miss the mark of this list (p = .098 and .052), and are told apart
+#   bootstrapping by .021: both miss the mark of this list (p = .095 and .051), and are told apart
 #   among the rows at that dropout alone (4.11).
 
 # %% tags=["nbval-check-output"]
