@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nbkit import checks, images
 from nbkit.data import imagenet
-from nbkit.models import dropout_streams, dropped, he_normal, only
+from nbkit.layers import dropout_streams, dropped, he_normal, only
 from nbkit.rng import torch_generator
 
 # the layers that can be transferred, in order, and the names of their parameters
@@ -94,7 +94,7 @@ class FCN(nn.Module):
     -----
     Deviations from the network of the draft, which is Caffe's: ordinary padding, so that the output
     covers the image, instead of 100 pixels all around; no local response normalisation, as in
-    torchvision; weights start from the cut normal distribution of ``models.he_normal`` instead of
+    torchvision; weights start from the cut normal distribution of ``layers.he_normal`` instead of
     Glorot's, biases at 0; bilinear upsampling has no parameters.
     """
 

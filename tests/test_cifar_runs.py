@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import EVERYWHERE, handed
 
-from nbkit import data, losses, models, paths, precision, runs, sweep, train
+from nbkit import data, layers, losses, models, paths, precision, runs, sweep, train
 from nbkit.checks import VOID
 from nbkit.data.cifar import NEAR_POSITIVE, near_positive
 from nbkit.experiments import cifar, classification, scoring
@@ -297,18 +297,20 @@ def test_a_run_takes_bf16_where_it_is_there_and_says_so(monkeypatch, has):
     assert runs[0].key != runs[1].key
 
 
-@pytest.mark.parametrize(("kind", "drop"), [("fp32", "dropped"), ("reference", "usually_dropped")])
-def test_a_reference_run_takes_no_short_cut(monkeypatch, kind, drop):
+@pytest.mark.parametrize(
+    ("kind", "taken"), [("fp32", {"dropped", "dense"}), ("reference", {"usually_dropped"})]
+)
+def test_a_reference_run_takes_no_short_cut(monkeypatch, kind, taken):
     monkeypatch.setattr(precision, "has_bf16", lambda device: True)
     used = set()
-    for name in ("dropped", "usually_dropped"):
-        real = getattr(models, name)
+    for name in ("dropped", "usually_dropped", "dense"):
+        real = getattr(layers, name)
         monkeypatch.setattr(
-            models, name, lambda *given, name=name, real=real: used.add(name) or real(*given)
+            layers, name, lambda *given, name=name, real=real: used.add(name) or real(*given)
         )
     (result,) = cifar.compute([CifarRun(**SHORT, precision=kind)], "cpu")
     assert result["precision"] == "fp32"
-    assert used == {drop}
+    assert used == taken
 
 
 @pytest.mark.parametrize("loss", ["vpu", "nnpu"])

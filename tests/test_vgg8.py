@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nbkit import models
+from nbkit import layers, models
 
 LAYERS = {  # weights, biases
     "convolutions.0": (3 * 3 * 3 * 32, 32),
@@ -70,11 +70,11 @@ def test_it_computes_what_the_description_says(network):
         torch.testing.assert_close(network(x[None]), expected[None], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("usual", [False, True])
+@pytest.mark.parametrize("reference", [False, True])
 @pytest.mark.parametrize("rate", [0.2, 0.5, 0.84])
 @pytest.mark.parametrize("shape", [(64, 512), (16, 32, 8, 8)])
-def test_dropout_drops_its_share_and_keeps_the_mean(usual, rate, shape):
-    network = models.VGG8(11, [0], usual_dropout=usual)
+def test_dropout_drops_its_share_and_keeps_the_mean(reference, rate, shape):
+    network = models.VGG8(11, [0], reference=reference)
     network.begin_epoch(0)
     dropped = network._drop(torch.ones(shape), rate)
     assert (dropped == 0).float().mean() == pytest.approx(rate, abs=0.015)
@@ -101,9 +101,26 @@ def test_values_are_dropped_independently_of_each_other(network, rate):
         assert abs(together) < 5 / len(first) ** 0.5
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_short_cuts_of_fp32_change_last_digits_alone(monkeypatch, training):
+    x = torch.randn(1, 37, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found, parts, real = [], set(), layers.in_parts
+    monkeypatch.setattr(layers, "in_parts", lambda *given: parts.add(given[2] < 37) or real(*given))
+    for quick in (True, False):
+        monkeypatch.setattr(layers, "is_fp32_on_cpu", lambda x, quick=quick: quick)
+        network = models.VGG8(11, [0]).train(training)
+        network.begin_epoch(0)  # dropout is drawn anew: its masks have to be the same
+        logits = network(x)
+        logits.square().sum().backward()
+        found.append([logits.detach(), *(p.grad for p in network.parameters())])
+    assert parts == {True, False}
+    for one, other in zip(*found, strict=True):
+        assert (one - other).norm() < 1e-5 * other.norm()
+
+
 def test_usual_dropout_has_the_bits_of_pytorch():
     x = torch.randn(64, 512, generator=torch.Generator().manual_seed(0))
-    usual = models.usually_dropped(x, 0.3, [torch.Generator().manual_seed(1)])
+    usual = layers.usually_dropped(x, 0.3, [torch.Generator().manual_seed(1)])
     with torch.random.fork_rng():
         torch.manual_seed(1)
         assert torch.equal(usual, F.dropout(x, 0.3))
@@ -116,7 +133,7 @@ def test_pooling_has_the_bits_of_pytorch(dtype, layout):
     tied = torch.randint(-3, 3, (3, 5, 6, 8), generator=draw)  # most squares tie
     for values in (tied, torch.randn(3, 5, 6, 8, generator=draw)):
         x = values.to(dtype).contiguous(memory_format=layout).requires_grad_()
-        y, wanted = models.pooled(x), F.max_pool2d(x, 2)
+        y, wanted = layers.pooled(x), F.max_pool2d(x, 2)
         upstream = torch.randn(y.shape, generator=draw).to(dtype)
         assert torch.equal(y, wanted)
         gradients = [torch.autograd.grad(out, x, upstream)[0] for out in (y, wanted)]

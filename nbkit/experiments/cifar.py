@@ -276,8 +276,8 @@ def fit(run: CifarRun, device: str = "cpu", checkpoint: Path | None = None) -> T
     )
     test = Images(shared(split.test_inputs).to(device))
     classes = len(split.classes)
-    usual = run.precision == "reference"
-    model = models.VGG8(classes, [run.seed], dropout=run.dropout, usual_dropout=usual).to(device)
+    reference = run.precision == "reference"
+    model = models.VGG8(classes, [run.seed], dropout=run.dropout, reference=reference).to(device)
     true_values = {"kept": run.labelled_share, "prior": split.prior, "setting": run.setting}
     loss = losses.build(run.loss, num_classes=classes, fade_in=run.fade_in, **true_values)
     loss.to(device)
