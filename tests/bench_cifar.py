@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from nbkit.experiments import cifar
 from nbkit.images import MEAN, STD, Images
 
 BATCH, IMAGES, REPETITIONS = 128, 3840, 5
-PIPELINE = 2560
+EPOCHS = 3  # in which the study's runs see that many images, so that they can be compared midway
+PIPELINE, ON_CARD = 2560, 51_200
 SHORT_CUTS = {"fp32": "fp32 reference", "bf16": "bf16 usual dropout"}  # with, and without
 KINDS = {
     "fp32": ("fp32", False),
@@ -107,32 +108,41 @@ def theirs() -> float:
     return loop(loader(), vgg8())
 
 
-def ours(seed: int, kind: str = "fp32", threads: int = 1) -> float:
-    """Seconds of one epoch in the study's own training loop; ``kind`` is one of ``KINDS``."""
-    images, labels = made(IMAGES)
+def ours(seed: int, kind: str = "fp32", threads: int = 1) -> list[float]:
+    """Train in the study's own loop; ``kind`` is one of ``KINDS``.
+
+    Returns when it began, and when each of its epochs ended.
+    """
+    images, labels = made(IMAGES // EPOCHS)
     inputs, targets = Images(torch.from_numpy(images)), torch.from_numpy(labels)[None]
     precision, reference = KINDS[kind]
     model = models.VGG8(11, [seed], reference=reference)
     loss = losses.create("cross_entropy")
     torch.set_num_threads(threads)
-    start = time.perf_counter()
+    marks = [time.perf_counter()]  # without the making of the model, as in the loop
     train.fit.__wrapped__(  # without its limit to one thread
         model,
         inputs,
         targets,
         loss,
-        epochs=1,
+        epochs=EPOCHS,
         batch_size=BATCH,
         learning_rate=1e-3,
         precision=precision,
+        on_epoch=lambda epoch: marks.append(time.perf_counter()),
     )
-    return time.perf_counter() - start
+    return marks
 
 
-def together(pool: ProcessPoolExecutor, workers: int, kind: str) -> float:
-    """Images a second of one run in each worker, all at once."""
-    # a run's seconds do not hold the making of its model, nor do those of the loop
-    return workers * IMAGES / max(pool.map(ours, range(workers), [kind] * workers))
+def together(runs: Iterable[list[float]], images: int) -> float:
+    """Images a second of runs while all of them train, from the marks of their epochs.
+
+    Before and after, the runs that began earlier or end later have the machine to themselves.
+    """
+    runs = list(runs)
+    span = max(marks[0] for marks in runs), min(marks[-1] for marks in runs)
+    epochs = sum(np.ptp(np.interp(span, marks, range(len(marks)))) for marks in runs)
+    return images * epochs / np.ptp(span)  # processes share the clock
 
 
 def training() -> Iterator[Line]:
@@ -146,8 +156,10 @@ def training() -> Iterator[Line]:
     with ProcessPoolExecutor(1, spawn) as other, ProcessPoolExecutor(cores, spawn) as pool:
         for repetition in range(REPETITIONS + 1):  # the first warms up
             found = {"loop": other.submit(theirs).result()}
-            found |= {name: IMAGES / ours(0, kind, cores) for name, kind in wide.items()}
-            found |= {kind: together(pool, cores, kind) for kind in kinds}
+            marks = {name: [ours(0, kind, cores)] for name, kind in wide.items()}
+            for kind in kinds:
+                marks[kind] = list(pool.map(ours, range(cores), [kind] * cores))
+            found |= {name: together(runs, IMAGES // EPOCHS) for name, runs in marks.items()}
             for name, rate in found.items() if repetition else ():
                 rates[name].append(rate)
     torch.set_num_threads(threads)
@@ -208,8 +220,9 @@ def card() -> Iterator[Line]:
     rates: dict[object, list[float]] = {"kernels": [], **{runs: [] for runs in numbers}}
     with ProcessPoolExecutor(numbers[-1], multiprocessing.get_context("spawn")) as pool:
         for repetition in range(REPETITIONS + 1):  # the first warms up
-            found = {"kernels": at_once(pool, 1, "0")}
-            found |= {n: at_once(pool, n, "1") for n in numbers}
+            found = {"kernels": together(pool.map(on_card, [0], ["0"]), ON_CARD)}
+            for n in numbers:
+                found[n] = together(pool.map(on_card, range(n), ["1"] * n), ON_CARD)
             for name, rate in found.items() if repetition else ():
                 rates[name].append(rate)
     yield "CIFAR: CUDA graph / single kernels", ratio(rates[1], rates["kernels"]), "1"
@@ -222,17 +235,8 @@ def card() -> Iterator[Line]:
         print(f"    {name}: {np.median(values):,.0f} images/s, {share:.0%} of a product's rate")
 
 
-def at_once(pool: ProcessPoolExecutor, runs: int, graph: str, **sizes: object) -> float:
-    """Images a second of runs on a card, from the first that begins until the last one ends."""
-    run = functools.partial(on_card, **sizes)
-    images, began, ended = zip(*pool.map(run, range(runs), [graph] * runs), strict=True)
-    return sum(images) / (max(ended) - min(began))  # processes share the clock
-
-
-def on_card(
-    seed: int, graph: str, device: str = "cuda", size: int = 51_200
-) -> tuple[int, float, float]:
-    """Images of a run on a card once its step is recorded, and when they began and ended."""
+def on_card(seed: int, graph: str, device: str = "cuda", size: int = ON_CARD) -> list[float]:
+    """Train on a card; return when each epoch ended, the first of which records the step."""
     os.environ["NBKIT_CUDA_GRAPH"] = graph
     images, labels = made(size)
     marks = []
@@ -241,13 +245,13 @@ def on_card(
         Images(torch.from_numpy(images).to(device)),
         torch.from_numpy(labels)[None].to(device),
         losses.create("cross_entropy"),
-        epochs=4,  # the first one records
+        epochs=4,
         batch_size=BATCH,
         learning_rate=1e-3,
         precision="auto",
         on_epoch=lambda epoch: marks.append(time.perf_counter()),
     )
-    return (len(marks) - 1) * size, marks[0], marks[-1]
+    return marks
 
 
 def product_rate(device: str = "cuda", side: int = 8192) -> float:
