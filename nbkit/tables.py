@@ -112,7 +112,7 @@ def by_fold(
     ----------
     frame : DataFrame
         One row a run: ``row``, ``fold`` and ``mean_iu``, NaN where it is not finished. Published
-        means may bring a ``std`` of their own.
+        means may bring a ``mean_iu_std`` of their own.
     rows, folds : sequences
         What to show, a dash where there is nothing.
 
@@ -123,8 +123,8 @@ def by_fold(
     """
     groups = frame.groupby(["row", "fold"])
     mean, std = groups["mean_iu"].mean(), groups["mean_iu"].std()
-    if "std" in frame:
-        std = std.fillna(groups["std"].first())
+    if "mean_iu_std" in frame:
+        std = std.fillna(groups["mean_iu_std"].first())
     mean, std = (part.unstack().reindex(index=rows, columns=folds) for part in (mean, std))
     table = pd.DataFrame(index=mean.index)
     for fold in folds:

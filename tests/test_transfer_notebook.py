@@ -93,7 +93,7 @@ def test_published_means_bring_their_deviation():
 
 def test_the_draft_s_single_category_is_a_copy_of_another_row():
     draft = tables.published("table1").query("source == 'draft'").set_index("row")
-    columns = ["fold", "mean_iu", "std"]
+    columns = ["fold", "mean_iu", "mean_iu_std"]
     copy, row = (draft.loc[name, columns] for name in ("SingleCategory", "ImageNetModel"))
     assert copy.to_numpy().tolist() == row.to_numpy().tolist()
 

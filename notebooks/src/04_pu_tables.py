@@ -867,9 +867,11 @@ tables.published("vehicles").astype(object).fillna("–")
 # A chip with bf16, numbers of 8 significant bits instead of 24, trains VGG8 faster (`make bench`
 # measures it), and the runs take it where it exists (`cpu bf16` in a caption). Weights, losses and
 # logits stay in fp32. Dropout takes 16 random bits a value where PyTorch's takes 32 or 64: its rate
-# is met to within $2^{-17}$, and a value is still kept or not by a draw of its own. Both are
-# allowed only if they change no result, so some rows are trained again in fp32, and P+N also in
-# fp32 with PyTorch's own dropout (`reference`): fp32 minus reference is the dropout alone. A
+# is met to within $2^{-17}$, and a value is still kept or not by a draw of its own. In fp32 a CPU
+# takes a batch through the convolutions in parts that its cache holds, and oneDNN multiplies the
+# dense layer: the same sums in another order. All three are allowed only if they change no result,
+# so some rows are trained again in fp32, and P+N also in fp32 without a short cut, with PyTorch's
+# own dropout (`reference`): fp32 minus reference is what the short cuts do without bf16. A
 # difference between twins matters if it is not small against the deviation over seeds (of both
 # twins, pooled).
 
@@ -914,13 +916,11 @@ figures.save(
 
 # %% [markdown]
 # **See:** a seed is now a little above its twin and now below. No difference is told apart from 0:
-# every interval above holds it, and none exceeds the deviation over seeds. (The fp32 seeds of
-# Complete alone deviate by .0009, less than its -.0014, its bf16 seeds by .0029: with five seeds a
-# deviation is a rough number, so both are pooled.) The dropout alone (fp32 minus reference) moves
-# P+N by .0003. The smallest difference between losses that is told apart on CIFAR is .020 (4.11),
-# nine times the largest above (and twice the end of the widest interval, that of Exponential), so
-# the runs keep bf16 and their dropout. (The twins have half of the images; at full size none was
-# trained.)
+# every interval above holds it, and none exceeds the deviation over seeds. The short cuts without
+# bf16 (fp32 minus reference) move P+N by .0004. The smallest difference between losses that is told
+# apart on CIFAR is .020 (4.11): four times the largest above, the .0050 of Exponential, and beyond
+# the end of its interval, the widest. So the runs keep bf16 and the short cuts. (The twins have
+# half of the images; at full size none was trained.)
 
 # %% tags=["nbval-check-output"]
 for twin, line in compared.iterrows():

@@ -453,9 +453,12 @@ for name, label, published in (
 # photographs of one instance, half of them missing in the training masks.
 
 # %% tags=["nbval-check-output"]
-means = tables.printed(tables.summary(frames["CIFAR"], ["row"], MACRO))
-print(tables.caption(frames["CIFAR"], "CIFAR, last epoch", commands["CIFAR"]))
-means.loc[["DropoutReg"]]
+filled = {}
+for name in [name for name in ("CIFAR", "CIFAR, full size") if name in frames]:
+    print(tables.caption(frames[name], f"{name}, last epoch", commands[name]))
+    means = tables.printed(tables.summary(frames[name], ["row"], MACRO))
+    filled[f"DropoutReg, {name}"] = means.loc["DropoutReg"]
+pd.DataFrame(filled).T
 
 # %% tags=["nbval-check-output"]
 masks = frames["pets"][frames["pets"]["row"].isin(segmentation.DRAFT_ROWS)]
@@ -511,14 +514,16 @@ print(textwrap.fill(summary3, 95))
 # %% tags=["nbval-check-output"]
 DATA = {
     "digits": "handwritten digits",
-    "CIFAR": "half of CIFAR's photographs",
-    "CIFAR, full size, dropout .1": "all of CIFAR's photographs, with a dropout of .1",
+    "CIFAR": f"{'all' if photographs == 'paper' else 'half'} of CIFAR's photographs",
+    "CIFAR, full size": "all of CIFAR's photographs",
+    "CIFAR, full size, dropout .1": "the same with a dropout of .1",
     "pets": "masks of pets",
 }
 remedies = ". ".join(
     f"On {what} these labels are worth {said('Missing labels harm cross-entropy', name)} to "
     f"cross-entropy; without them {over(REMEDIES, name)}"
     for name, what in DATA.items()
+    if name in frames
 )
 abstract = [
     "Do wrong labels spoil what a network learns, and what can be learned when only some positives "
