@@ -1,5 +1,6 @@
 """Figures: what they say, how a reader tells their lines, and what they refuse."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +10,13 @@ from nbkit import data, figures
 from nbkit.experiments import classification, pretraining, transfer
 from nbkit.figures import style
 from nbkit.figures.claims import OUTCOMES, UNTESTED
+
+
+@pytest.fixture(autouse=True)
+def _styled():
+    with matplotlib.rc_context():
+        figures.use_style()
+        yield
 
 
 def titled(*titles, figure_title=None, label=""):
@@ -133,7 +141,6 @@ def test_the_legend_of_moons_lies_within_the_figure(panels):
     points, observed = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
     panel = {"title": "t", "points": points, "observed": observed, "true": observed}
     panel |= {"probability": lambda at: 1 / (1 + np.exp(-at[:, 0]))}
-    figures.use_style()
     figure = figures.side_by_side([panel] * panels)
     figure.canvas.draw()
     box = figure.legends[0].get_window_extent()

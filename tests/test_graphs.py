@@ -14,7 +14,7 @@ from conftest import needs_card
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nbkit import fcn, graphs, losses, models, optim, train
+from nbkit import fcn, graphs, layers, losses, models, optim, train
 from nbkit.images import Images
 
 CLASSES, EXAMPLES, BATCH, EPOCHS = 4, 20, 8, 5  # the last batch has 4, and is recorded in epoch 4
@@ -97,6 +97,8 @@ def stack(spec):
 def weights(recorder, monkeypatch, model, inputs, targets, loss):
     """What a training leaves behind, of the network and of its losses."""
     monkeypatch.setattr(train, "recorder_on", lambda device, model: recorder)
+    # nor does a card take the short cuts of a CPU
+    monkeypatch.setattr(layers, "is_fp32_on_cpu", lambda x: False)
     # a learning rate in a tensor is for the fused optimiser, which a card has for every network
     monkeypatch.setattr(train, "Adam", lambda own, fused: optim.Adam(own, fused=True))
     history = train.fit(
