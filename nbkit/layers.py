@@ -36,7 +36,8 @@ def is_fp32_on_cpu(x: Tensor) -> bool:
 def in_parts(layers: Callable[[Tensor], Tensor], x: Tensor, most: int) -> Tensor:
     """Return ``layers(x)``, computed for ``most`` examples at a time, that the cache holds.
 
-    The same values and dropout masks; the gradients of weights are summed in another order.
+    The same dropout masks, and values and gradients but for last digits: weights add up their
+    gradients part by part.
 
     Parameters
     ----------

@@ -119,18 +119,15 @@ def ours(seed: int, kind: str = "fp32", threads: int = 1) -> list[float]:
     model = models.VGG8(11, [seed], reference=reference)
     loss = losses.create("cross_entropy")
     torch.set_num_threads(threads)
-    marks = [time.perf_counter()]  # without the making of the model, as in the loop
-    train.fit.__wrapped__(  # without its limit to one thread
-        model,
-        inputs,
-        targets,
-        loss,
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        learning_rate=1e-3,
-        precision=precision,
-        on_epoch=lambda epoch: marks.append(time.perf_counter()),
-    )
+    fit = train.fit.__wrapped__  # without its limit to one thread
+    return marked(fit, model, inputs, targets, loss, batch_size=BATCH, precision=precision)
+
+
+def marked(fit: Callable, *given: object, epochs: int = EPOCHS, **options: object) -> list[float]:
+    """Train what is made already, as in the loop; return when it began and each epoch ended."""
+    marks = [time.perf_counter()]
+    options["on_epoch"] = lambda epoch: marks.append(time.perf_counter())
+    fit(*given, epochs=epochs, learning_rate=1e-3, **options)
     return marks
 
 
@@ -239,17 +236,15 @@ def on_card(seed: int, graph: str, device: str = "cuda", size: int = ON_CARD) ->
     """Train on a card; return when each epoch ended, the first of which records the step."""
     os.environ["NBKIT_CUDA_GRAPH"] = graph
     images, labels = made(size)
-    marks = []
-    train.fit(
+    _, *marks = marked(
+        train.fit,
         models.VGG8(11, [seed]).to(device),
         Images(torch.from_numpy(images).to(device)),
         torch.from_numpy(labels)[None].to(device),
         losses.create("cross_entropy"),
         epochs=4,
         batch_size=BATCH,
-        learning_rate=1e-3,
         precision="auto",
-        on_epoch=lambda epoch: marks.append(time.perf_counter()),
     )
     return marks
 

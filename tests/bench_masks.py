@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from bench_cifar import EPOCHS, Line, against, alone, loop, ratio, together
+from bench_cifar import EPOCHS, Line, against, alone, loop, marked, ratio, together
 from fake_voc import save_list, save_mask
 from PIL import Image
 from torch import nn
@@ -114,18 +114,7 @@ def ours(seed: int) -> list[float]:
     inputs = Images(shared(scenes.images))
     targets = torch.from_numpy(scenes.masks())[None]
     model, loss = fcn.FCN(21, [seed], trunk="half"), losses.create("cross_entropy")
-    marks = [time.perf_counter()]
-    train.fit(
-        model,
-        inputs,
-        targets,
-        loss,
-        epochs=EPOCHS,
-        batch_size=BATCH,
-        learning_rate=1e-3,
-        on_epoch=lambda epoch: marks.append(time.perf_counter()),
-    )
-    return marks
+    return marked(train.fit, model, inputs, targets, loss, batch_size=BATCH)
 
 
 def training() -> Iterator[Line]:

@@ -920,7 +920,8 @@ figures.save(
 # bf16 (fp32 minus reference) move P+N by .0004. The smallest difference between losses that is told
 # apart on CIFAR is .020 (4.11): four times the largest above, the .0050 of Exponential, and beyond
 # the end of its interval, the widest. So the runs keep bf16 and the short cuts. (The twins have
-# half of the images; at full size none was trained.)
+# half of the images; at full size none was trained. Three fp32 twins of Exponential are older than
+# the parts.)
 
 # %% tags=["nbval-check-output"]
 for twin, line in compared.iterrows():
