@@ -185,7 +185,7 @@ class VGG8(nn.Module):
         (1, B, classes) tensor
         """
         x = layers.only(x).contiguous(memory_format=torch.channels_last)
-        quick = layers.is_fp32_on_cpu(x) and not self.reference
+        quick = layers.is_fp32_on_avx512(x) and not self.reference
         for block, width in enumerate(self.channels[2::2]):
             most = layers.CACHED // (width * x[0, 0].numel()) if quick else len(x)
             x = layers.in_parts(functools.partial(self._block, block), x, most)

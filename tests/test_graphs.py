@@ -98,7 +98,7 @@ def weights(recorder, monkeypatch, model, inputs, targets, loss):
     """What a training leaves behind, of the network and of its losses."""
     monkeypatch.setattr(train, "recorder_on", lambda device, model: recorder)
     # nor does a card take the short cuts of a CPU
-    monkeypatch.setattr(layers, "is_fp32_on_cpu", lambda x: False)
+    monkeypatch.setattr(layers, "is_fp32_on_avx512", lambda x: False)
     # a learning rate in a tensor is for the fused optimiser, which a card has for every network
     monkeypatch.setattr(train, "Adam", lambda own, fused: optim.Adam(own, fused=True))
     history = train.fit(

@@ -107,7 +107,7 @@ def test_short_cuts_of_fp32_change_last_digits_alone(monkeypatch, training):
     found, parts, real = [], set(), layers.in_parts
     monkeypatch.setattr(layers, "in_parts", lambda *given: parts.add(given[2] < 37) or real(*given))
     for quick in (True, False):
-        monkeypatch.setattr(layers, "is_fp32_on_cpu", lambda x, quick=quick: quick)
+        monkeypatch.setattr(layers, "is_fp32_on_avx512", lambda x, quick=quick: quick)
         network = models.VGG8(11, [0]).train(training)
         network.begin_epoch(0)  # dropout is drawn anew: its masks have to be the same
         logits = network(x)
@@ -116,6 +116,16 @@ def test_short_cuts_of_fp32_change_last_digits_alone(monkeypatch, training):
     assert parts == {True, False}
     for one, other in zip(*found, strict=True):
         assert (one - other).norm() < 1e-5 * other.norm()
+
+
+@pytest.mark.parametrize("capability", ["AVX512", "AVX2"])
+def test_short_cuts_of_fp32_are_for_fp32_with_avx512(monkeypatch, capability):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    x = torch.ones(1)
+    assert layers.is_fp32_on_avx512(x) == (capability == "AVX512")
+    assert not layers.is_fp32_on_avx512(x.bfloat16())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not layers.is_fp32_on_avx512(x)
 
 
 def test_usual_dropout_has_the_bits_of_pytorch():

@@ -868,12 +868,12 @@ tables.published("vehicles").astype(object).fillna("–")
 # measures it), and the runs take it where it exists (`cpu bf16` in a caption). Weights, losses and
 # logits stay in fp32. Dropout takes 16 random bits a value where PyTorch's takes 32 or 64: its rate
 # is met to within $2^{-17}$, and a value is still kept or not by a draw of its own. In fp32 a CPU
-# takes a batch through the convolutions in parts that its cache holds, and oneDNN multiplies the
-# dense layer: the same sums in another order. All three are allowed only if they change no result,
-# so some rows are trained again in fp32, and P+N also in fp32 without a short cut, with PyTorch's
-# own dropout (`reference`): fp32 minus reference is what the short cuts do without bf16. A
-# difference between twins matters if it is not small against the deviation over seeds (of both
-# twins, pooled).
+# with AVX-512, like the one these runs are from, takes a batch through the convolutions in parts
+# that its cache holds, and oneDNN multiplies the dense layer: the same sums in another order. All
+# three are allowed only if they change no result, so some rows are trained again in fp32, and P+N
+# also in fp32 without a short cut, with PyTorch's own dropout (`reference`): fp32 minus reference
+# is what the short cuts do without bf16. A difference between twins matters if it is not small
+# against the deviation over seeds (of both twins, pooled).
 
 # %% tags=["nbval-check-output"]
 twins = store.grid_frame(cifar.precision(photographs), ("row", "twin", "seed"))
