@@ -208,13 +208,13 @@ def caption(frame: pd.DataFrame, criterion: str, *commands: str) -> str:
     criterion : str
         What was measured, and under which selection criterion.
     *commands : str
-        That compute the runs.
+        That compute the runs, a line each.
     """
     runs = frame.drop_duplicates("key")
     done = runs["device"] != ""
     devices = ", ".join(sorted(set(runs.loc[done, "device"]))) or "nothing trained yet"
-    shown = ", ".join(f"`{command}`" for command in dict.fromkeys(commands))
-    return f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}\n{shown}"
+    counted = f"{done.sum()} of {len(runs)} runs finished; {criterion}; {devices}"
+    return "\n".join([counted, *dict.fromkeys(commands)])
 
 
 def wide(values: pd.Series) -> pd.DataFrame:

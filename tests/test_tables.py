@@ -71,11 +71,11 @@ def test_one_run_has_no_deviation(store):
 @pytest.mark.parametrize("seeds", [0, 1, 3])
 def test_a_caption_counts_the_runs(store, seeds):
     finish(store, lambda row, seed: seed < seeds)
-    text = tables.caption(table(store), "last epoch", "nbkit sweep cifar")
+    text = tables.caption(table(store), "last epoch", "nbkit sweep cifar", "nbkit sweep cifar")
     device = "fake bf16" if seeds else "nothing trained yet"
     done, all_of_them = seeds * len(TABLE_ROWS), len(cifar.table("small"))
     counted = f"{done} of {all_of_them} runs finished"
-    assert text == f"{counted}; last epoch; {device}\n`nbkit sweep cifar`"
+    assert text == f"{counted}; last epoch; {device}\nnbkit sweep cifar"
 
 
 def test_a_caption_counts_a_run_of_two_rows_once(store):

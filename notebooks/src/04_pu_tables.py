@@ -411,7 +411,7 @@ figures.save(
         means.xs("mean", axis=1, level=1).rename(columns={"f1": "macro F1"}),
         means.xs("std", axis=1, level=1).rename(columns={"f1": "macro F1"}),
         label="test score, last epoch (bars: standard deviation over seeds)",
-        title="CIFAR: all losses, half of the positives unlabelled (number of seeds)",
+        title="CIFAR: all losses, half of the positives unlabelled (seeds)",
     ),
     "extended_cifar",
 )
