@@ -1197,9 +1197,11 @@ def decided(**gaps: float) -> pd.DataFrame:
     )
 
 
-DECIDED = decided(a=0.2, b=0.1, c=0.2, d=0.0, e=0.0), decided(a=0.1, b=0.2, c=0.0, d=0.2, e=0.1)
+DIGITS = decided(a=0.2, b=0.1, c=0.2, d=0.0, e=0.0)
 # e is better than b on the seeds that may be looked at, and on no other
-DECIDED[0].loc[(DECIDED[0]["row"] == "e") & (DECIDED[0]["seed"] < 5), "accuracy"] = 0.9
+DIGITS.loc[(DIGITS["row"] == "e") & (DIGITS["seed"] < 5), "accuracy"] = 0.9
+DECIDED = {"digits": DIGITS, "CIFAR": decided(a=0.1, b=0.2, c=0.0, d=0.2, e=0.1)}
+SWEEPS = {"digits": "nbkit sweep classification", "CIFAR": "nbkit sweep cifar --preset paper"}
 
 
 def right_interval(first, second):
@@ -1417,7 +1419,7 @@ CHECKS = {
         ("0.0625", "product", "abs"),
     ),
     "08 open": (
-        lambda answer: claims.decided_by_data(answer, *DECIDED, [("a", "d")]),
+        lambda answer: claims.decided_by_data(answer, DECIDED, SWEEPS, [("a", "d")]),
         ("a", "b"),
         (
             *(("b", "a"), ("a", "c"), ("a", "d"), ("d", "a"), ("a", "a"), ("a", "?"), ("a",)),
@@ -1491,7 +1493,7 @@ LACKING = {
     "02 warm-up": lambda answer: exercises.collapse(answer, unfinished(sweep_frame()), "Falls"),
     "04 open": lambda answer: exercises.enough_seeds(answer, pd.Series([0.1, np.nan]), 0.005),
     "08 open": lambda answer: claims.decided_by_data(
-        answer, DECIDED[0], unfinished(DECIDED[1]), []
+        answer, DECIDED | {"CIFAR": unfinished(DECIDED["CIFAR"])}, SWEEPS, []
     ),
 }
 
@@ -1499,6 +1501,10 @@ LACKING = {
 @pytest.mark.parametrize("name", LACKING)
 def test_a_check_judges_by_no_runs_that_are_unfinished(name):
     assert re.fullmatch(TOO_FEW, verdict(LACKING[name], CHECKS[name][1]))
+
+
+def test_an_open_pair_names_the_sweep_of_its_own_photographs():
+    assert SWEEPS["CIFAR"] in verdict(LACKING["08 open"], CHECKS["08 open"][1])
 
 
 @pytest.mark.parametrize("name", CHECKS)

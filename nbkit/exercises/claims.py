@@ -1,6 +1,6 @@
 """Checks of the exercises of notebook 08, on claims and their tests."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -49,27 +49,24 @@ def sign_flips(answer: Callable | None) -> None:
 @check
 def decided_by_data(
     answer: tuple[str, str] | None,
-    digits: pd.DataFrame,
-    photographs: pd.DataFrame,
+    frames: Mapping[str, pd.DataFrame],
+    commands: Mapping[str, str],
     known: Iterable[tuple[str, str]],
 ) -> None:
-    """08 open: a pair of rows whose order is one on digits and the other on photographs.
+    """08 open: a pair of rows whose order is one on digits and the other on CIFAR.
 
     Tested on the digits' seeds from 5 on, which were not to be looked at.
     """
-    pair = names(answer)
-    rows = [name for name in dict.fromkeys(digits["row"]) if name in set(photographs["row"])]
+    pair, digits, cifar = names(answer), frames["digits"], frames["CIFAR"]
+    rows = [name for name in dict.fromkeys(digits["row"]) if name in set(cifar["row"])]
     if len(pair) != 2 or len({*pair} & {*rows}) != 2:
         raise NotYetError(f"expected two of {'; '.join(rows)}")
     if {*pair} in map(set, known):
         raise NotYetError("that pair is in the lists already")
-    tested = {
-        "classification --preset laptop": digits[digits["seed"] >= 5],
-        "cifar --preset small": photographs,
-    }
-    for words, frame in tested.items():
+    tested = {"digits": digits[digits["seed"] >= 5], "CIFAR": cifar}
+    for name, frame in tested.items():
         both = frame.pivot(index="seed", columns="row", values="accuracy").reindex(columns=pair)
-        enough(len(both.dropna()) > 1, f"nbkit sweep {words}")
+        enough(len(both.dropna()) > 1, commands[name])
     found = pd.concat(
         statistics.contrasts(frame, {"own": tuple(pair)}, by="row", value="accuracy")
         for frame in tested.values()

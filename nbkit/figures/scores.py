@@ -273,5 +273,5 @@ def ranking(
     if any(levels or {}):
         legend_beside(axis)
     axis.set(yticks=range(len(names)), yticklabels=names, xlabel=label, title=title)
-    axis.invert_yaxis()
+    axis.set_ylim(len(names) - 0.5, -0.5)
     return figure

@@ -94,7 +94,7 @@ frames = {name: frame[frame["criterion"] == "last"] for name, frame in frames.it
 scores = dict.fromkeys(frames, "mean_iu") | {"moons": "balanced_accuracy"}
 scores |= {name: "accuracy" for name in frames if name.startswith(("digits", "CIFAR"))}
 
-# %% tags=["nbval-check-output"]
+# %% tags=["setup"]
 words = {
     "moons": f"moons --preset {preset}",
     "digits": f"classification --preset {preset}",
@@ -107,6 +107,8 @@ words = {
     "MSRC, transfer": f"transfer --preset {photographs}",
 }
 commands = {name: f"nbkit sweep {words[name]}" for name in frames}
+
+# %% tags=["nbval-check-output"]
 finished = {name: frame.dropna(subset=scores[name]) for name, frame in frames.items()}
 evidence = pd.DataFrame(
     {
@@ -591,7 +593,7 @@ answer = None  # such as ("Complete", "Exponential")
 seen.groupby("row")["accuracy"].mean().sort_values()
 answer = ("Exponential", "BootstrapHard")
 # END SOLUTION
-exercises.decided_by_data(answer, frames["digits"], frames["CIFAR"], LOSSES.values())
+exercises.decided_by_data(answer, frames, commands, LOSSES.values())
 
 # %% [markdown]
 # > **Take away.** A claim about a loss is a claim about data and training. Say the pair of rows,
