@@ -32,19 +32,23 @@ def save(path: Path, tensors: list[Tensor], **state) -> None:
         ) from error
 
 
-def load(path: Path, tensors: list[Tensor], **training) -> dict | None:
+def load(path: Path, tensors: list[Tensor], epochs: int, **training) -> dict | None:
     """Fill tensors from a checkpoint and return its history, or None if there is no checkpoint.
 
     Raises
     ------
     TrainingError
-        If it cannot be read, or one of the names had another value when it was saved.
+        If it cannot be read, is of tensors of other sizes or beyond ``epochs``, or one of the names
+        had another value when it was saved.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)  # its history stays there
         others = [name for name, now in training.items() if state.get(name, now) != now]
         history = {name: state["history"][name] for name in ("epochs", "losses", "diverged")}
-        if not others:
+        longer = len(history["losses"]) > epochs
+        if not others and not longer:
+            if [t.shape for t in tensors] != [t.shape for t in state["tensors"]]:
+                raise RuntimeError("its network has other sizes")
             with torch.no_grad():
                 for tensor, saved in zip(tensors, state["tensors"], strict=True):
                     tensor.copy_(saved)
@@ -62,6 +66,11 @@ def load(path: Path, tensors: list[Tensor], **training) -> dict | None:
         raise TrainingError(
             f"{path} began with {name} = {state[name]!r} and would go on with {training[name]!r}; "
             "go on as it began, or delete it and start again"
+        )
+    if longer:
+        raise TrainingError(
+            f"{path} holds {len(history['losses'])} epochs, and {epochs} were asked for; ask for "
+            "as many or more, or delete it and start again"
         )
     return history
 

@@ -199,7 +199,7 @@ def pu_rows(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def caption(frame: pd.DataFrame, criterion: str, *commands: str) -> str:
-    """Return a caption: how many runs a row has, under which criterion, where, and how to get them.
+    """Return a caption: how many runs are finished, the criterion, the devices, how to get them.
 
     Parameters
     ----------

@@ -104,7 +104,7 @@ def fit(
         Written after the first epoch and then every ``checkpoints.EVERY`` seconds (under another
         name first, then renamed), and continued from if it is there: an interrupted training ends
         in the same weights. One of other seeds or sizes, precision, kind of loss, batch size or
-        learning rate is refused.
+        learning rate, or of more epochs, is refused.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def fit(
     }
     if checkpoint is not None:
         checkpoint = Path(checkpoint)
-        vars(history).update(checkpoints.load(checkpoint, state, **training) or {})
+        vars(history).update(checkpoints.load(checkpoint, state, epochs, **training) or {})
     running, saved = torch.zeros(len(model.seeds), device=device), -math.inf
 
     def step(index: Tensor, rate: float | Tensor, *mixed: Tensor) -> None:

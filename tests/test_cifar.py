@@ -16,6 +16,7 @@ import pytest
 from nbkit import cli, paths
 from nbkit.data import DataError, cache, cifar, fetch, vehicles
 from nbkit.data.cifar import (
+    NAMES,
     OFFICIAL,
     SOURCES,
     fetch_all,
@@ -149,6 +150,15 @@ def test_a_link_to_nowhere_is_named_before_anything_is_fetched(empty):
         cifar()
 
 
+def test_a_cache_that_cannot_be_entered_is_named(empty, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_symlink", refused)
+    with pytest.raises(DataError, match="Permission denied"):
+        load("cifar10")
+
+
 def test_without_data_or_network_the_error_tells_the_way_out(empty):
     with pytest.raises(DataError) as caught:
         cifar()
@@ -182,6 +192,7 @@ BREAKAGES = {
     "labels out of range": ("test_labels.npy", lambda p: edit(p, bump)),
     "missing names": ("classes.txt", os.unlink),
     "fewer names": ("classes.txt", lambda p: p.write_text("airplane\n")),
+    "damaged archive": ("train_labels.npy", lambda p: p.write_bytes(b"PK\x03\x04and no more")),
     "several arrays": ("test_labels.npy", lambda p: np.savez(p.open("wb"), np.zeros(3, np.uint8))),
 }
 
@@ -222,6 +233,15 @@ def test_names_that_differ_from_the_manifest_are_refused(full):
     path.write_text("\n".join(reversed(path.read_text().split())))
     with pytest.raises(DataError, match=r"classes\.txt are not those of manifest\.json"):
         load("cifar100")
+
+
+def test_other_names_for_the_published_images_are_refused(full, monkeypatch):
+    load("cifar10")
+    monkeypatch.setitem(NAMES, fingerprint("vehicles"), "another hash")
+    said = r"cifar10 is broken .*names in classes\.txt are not those of the published images"
+    with pytest.raises(DataError, match=said):
+        load("cifar10")
+    assert len(verify("cifar10")[1]) == 1
 
 
 def test_a_manifest_of_before_names_were_in_it_is_renewed(full):

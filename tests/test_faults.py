@@ -344,7 +344,7 @@ def test_the_history_of_a_checkpoint_stays_on_the_host(tmp_path):
     fit(path)
     saved = torch.load(path, weights_only=True)["tensors"]
     elsewhere = [torch.empty_like(tensor, device="meta") for tensor in saved]  # as on a card
-    history = checkpoints.load(path, elsewhere, seeds=[0])
+    history = checkpoints.load(path, elsewhere, 1, seeds=[0])
     assert {loss.device.type for loss in history["losses"]} == {"cpu"}
 
 
@@ -373,6 +373,21 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     assert len(torch.load(path, weights_only=True)["history"]["losses"]) == 2
     with pytest.raises(train.TrainingError, match="loss = 'GCE'"):
         train.fit(models.MLP((2, 2), [0]), *data, losses.create("cross_entropy"), **given)
+
+
+def test_a_checkpoint_of_other_sizes_or_of_more_epochs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY", 0)
+    path, loss = tmp_path / "run.pt", losses.create("gce")
+    given = {"batch_size": 2, "learning_rate": 0.1, "checkpoint": path}
+    targets = torch.tensor([[0, 1, 0, 1]])
+    train.fit(models.MLP((1, 2), [0]), torch.zeros(4, 1), targets, loss, epochs=3, **given)
+    wider = models.MLP((2, 2), [0])  # the saved weights could be repeated to fill it
+    before = [weight.clone() for weight in wider.parameters()]
+    with pytest.raises(train.TrainingError, match="its network has other sizes"):
+        train.fit(wider, torch.zeros(4, 2), targets, loss, epochs=4, **given)
+    assert all(map(torch.equal, before, wider.parameters()))
+    with pytest.raises(train.TrainingError, match="holds 3 epochs, and 2 were asked for"):
+        train.fit(models.MLP((1, 2), [0]), torch.zeros(4, 1), targets, loss, epochs=2, **given)
 
 
 def test_a_checkpoint_half_written_leaves_the_one_before_to_go_on_from(tmp_path, monkeypatch):

@@ -161,6 +161,12 @@ def test_pascal_voc_is_verified_when_it_is_read(archive, sandbox):
         folder("voc", SIZE)
 
 
+def test_a_link_to_nowhere_is_named_before_pascal_voc_is_fetched(archive, sandbox):
+    (sandbox / "data/voc").symlink_to("/nowhere/voc")
+    with pytest.raises(DataError, match="is a link to /nowhere/voc, which is not there"):
+        voc.fetch_pascal()
+
+
 def test_an_archive_without_the_masks_is_refused(archive, sandbox, monkeypatch):
     voc_folder = sandbox / "VOCdevkit" / "VOC2012"
     shutil.rmtree(voc_folder / "SegmentationObject")

@@ -67,11 +67,6 @@ SOURCES = {
 
 def make(folder: Path, source: Source, show: Callable[[str], None] | None = None) -> None:
     """Make a cache folder from its archive, downloading that if need be; raises DataError."""
-    if folder.is_symlink() and not folder.exists():
-        raise DataError(
-            f"{folder} is a link to {folder.readlink()}, which is not there: mount it, "
-            "or delete the link"
-        )
     with fetch.alone(folder):
         if folder.exists():  # by another process, while this one waited
             return

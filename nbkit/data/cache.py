@@ -9,6 +9,7 @@ from then on it must agree.
 import contextlib
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def read(folder: Path, num_classes: int) -> Cached:
         manifest |= {split: _describe(part, num_classes) for split, part in parts.items()}
         _compare(folder / "manifest.json", manifest)
     except (OSError, ValueError, EOFError) as error:
-        raise _broken(folder, error) from error
+        raise broken(folder, error) from error
     return Cached(classes, **parts, manifest=manifest)
 
 
@@ -89,12 +90,13 @@ def recorded(folder: Path) -> dict:
     try:
         return _manifest(folder / "manifest.json")
     except (OSError, ValueError) as error:
-        raise _broken(folder, error) from error
+        raise broken(folder, error) from error
 
 
-def _broken(folder: Path, error: Exception) -> DataError:
+def broken(folder: Path, flaw: object) -> DataError:
+    """Return the error that tells of a flaw, and what to do."""
     return DataError(
-        f"{folder} is broken and will not be used: {error}. Move that folder away (an archive in "
+        f"{folder} is broken and will not be used: {flaw}. Move that folder away (an archive in "
         f"it belongs in {folder.parent}) and run `nbkit data fetch`, which makes it again, "
         f"{EMBEDDED}"
     )
@@ -138,7 +140,7 @@ def _part(folder: Path, split: str, num_classes: int) -> Part:
 def _load(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path.name} is truncated or not an array ({error})") from error
     if not isinstance(array, np.ndarray):  # an .npz under the name of an .npy
         raise ValueError(f"{path.name} is no array")

@@ -23,6 +23,8 @@ from nbkit.data.split import Split
 PARTS = {"cifar": ("cifar10", "cifar100"), "vehicles": ("cifar10",)}
 # the fingerprints of the whole data sets: published results are found by them without the images
 OFFICIAL = {"cifar": "cifar-dd12b088ec2a", "vehicles": "cifar-c4a381836e50"}
+# hashes of the names in classes.txt, by that of the published CIFAR-10 and CIFAR-100
+NAMES = {"cifar-c4a381836e50": "66c673d65301", "cifar-09834a043194": "77827c4c023a"}
 VEHICLES = (0, 1, 8, 9)  # airplane, automobile, ship, truck
 # the CIFAR-100 superclasses whose members look like a CIFAR-10 class, or belong to it
 NEAR_POSITIVE = {
@@ -143,7 +145,7 @@ def load(name: str, *, show: Callable[[str], None] | None = None) -> cache.Cache
     folder = paths.cache() / name
     if not paths.there(folder):
         make(folder, source, show)
-    return cache.read(folder, source.num_classes)
+    return _read(name)
 
 
 def fetch_all(
@@ -161,7 +163,7 @@ def verify(*names: str) -> tuple[list[str], list[str]]:
         try:
             if name not in here:
                 raise DataError(f"{paths.cache() / name} is missing: `nbkit data fetch {name}`")
-            found[name] = cache.read(paths.cache() / name, SOURCES[name].num_classes)
+            found[name] = _read(name)
         except DataError as error:
             flaws.append(str(error))
     lines = _lines(found)
@@ -185,6 +187,15 @@ def where() -> list[str]:
         state = "there" if paths.there(folder) else f"missing; {way}"
         lines.append(f"{name}: {folder} ({state})")
     return lines
+
+
+def _read(name: str) -> cache.Cached:
+    folder = paths.cache() / name
+    cached = cache.read(folder, SOURCES[name].num_classes)
+    names = hashlib.sha256(" ".join(cached.classes).encode()).hexdigest()[:12]
+    if NAMES.get(_fingerprint([cached.manifest]), names) != names:
+        raise cache.broken(folder, "the names in classes.txt are not those of the published images")
+    return cached
 
 
 def _stamps(dataset: str) -> tuple:

@@ -125,8 +125,19 @@ def unpack(path: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from making the same folder at the same time; they wait."""
+    """Keep other processes from making the same folder at the same time; they wait.
+
+    Raises
+    ------
+    DataError
+        If the folder is a link to nowhere, or the one that holds it cannot be written to.
+    """
     with writable(folder.parent):
+        if folder.is_symlink() and not folder.exists():
+            raise DataError(
+                f"{folder} is a link to {folder.readlink()}, which is not there: mount it, "
+                "or delete the link"
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder.with_name(f"{folder.name}.lock")).acquire()
     with held:
