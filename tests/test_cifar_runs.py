@@ -1,6 +1,7 @@
 """CIFAR runs on tiny fake images: what they train on, what they store, and how they resume."""
 
 import dataclasses
+import hashlib
 
 import fake_cifar
 import numpy as np
@@ -10,7 +11,7 @@ from conftest import EVERYWHERE, handed
 
 from nbkit import data, layers, losses, models, paths, precision, runs, sweep, train
 from nbkit.checks import VOID
-from nbkit.data.cifar import NEAR_POSITIVE, near_positive
+from nbkit.data.cifar import NAMES, NEAR_POSITIVE, OFFICIAL, near_positive
 from nbkit.experiments import cifar, classification, scoring
 from nbkit.experiments.cifar import CifarRun
 from nbkit.images import Images
@@ -265,6 +266,9 @@ def test_the_near_positives_are_classes_of_cifar_100(committed_results, monkeypa
     assert {len(group) for group in NEAR_POSITIVE.values()} == {5}
     assert len(set(near)) == 25
     assert set(near) <= named
+    hundred = hashlib.sha256(" ".join(sorted(named)).encode()).hexdigest()  # in their own order
+    assert hundred[:12] in NAMES.values()
+    assert OFFICIAL["vehicles"] in NAMES
 
 
 def test_scores_without_near_positives_leave_them_out():

@@ -190,6 +190,7 @@ def where() -> list[str]:
 
 
 def _read(name: str) -> cache.Cached:
+    """Read a data set; refuse other names for the published images, for scores go by names."""
     folder = paths.cache() / name
     cached = cache.read(folder, SOURCES[name].num_classes)
     names = hashlib.sha256(" ".join(cached.classes).encode()).hexdigest()[:12]

@@ -423,7 +423,7 @@ figures.save(
 # Exponential with its Bayes ratio .698; two seeds) lie beside the best that are not, BootstrapHard
 # (.693) and Weighted (.691; five seeds). *Forward, estimated* takes .65 for the rate of .5, and has
 # .663. (With half positives the balanced ratio of Weighted happens to be its Bayes ratio, at every
-# share of labels.) Of the rows that are told the prior nnPU and Dist-PU win on digits; here all
+# share of labels.) Of the rows that are told the prior, nnPU and Dist-PU win on digits; here all
 # stay behind class weights. Where accuracy and F1 part, a loss gives up on some of the positives. A
 # row at accuracy .5 calls everything class 0. Losses that are bounded for every class can end so:
 # their gradient fades where the network is sure, and a training that begins there never leaves it.
