@@ -131,7 +131,8 @@ def _study(args: argparse.Namespace) -> int:
 
     check_study(args.preset)
     check(args.engine, args.device)
-    pick_device(args.device)
+    if args.device == "cuda":  # told if it is not there; without asking, PyTorch is not loaded
+        pick_device(args.device)
     index = pages.study(
         args.preset,
         fresh=args.fresh,

@@ -21,6 +21,7 @@ import papermill
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 
 from nbkit import paths, tables
@@ -30,6 +31,8 @@ KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language":
 SOLUTION = re.compile(r"^( *)# BEGIN SOLUTION\n.*?^ *# END SOLUTION\n?", re.M | re.S)
 HERE = "...  # your code here\n"
 MARKERS = re.compile(r"^ *# (BEGIN|END) SOLUTION\n", re.M)
+ENGINE = "nbkit"  # papermill's name for the engine below
+SAVED_EVERY = 5  # seconds
 
 
 class NotebookError(RuntimeError):
@@ -146,10 +149,12 @@ def execute(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         with tempfile.TemporaryDirectory(prefix="nbkit-") as folder:
+            papermill_engines.register(ENGINE, _SparingEngine)
             papermill.execute_notebook(
                 str(path),
                 str(output),
                 parameters=checked,
+                engine_name=ENGINE,
                 kernel_name=KERNEL["name"],
                 language=KERNEL["language"],
                 kernel_manager_class=_kernel_manager(folder, variables),
@@ -158,6 +163,7 @@ def execute(
                 start_timeout=120,
                 autosave_cell_every=0,
                 coalesce_streams=True,  # the kernel cuts what is printed at random
+                shutdown_kernel="immediate",  # PyTorch needs seconds to leave by itself
                 cwd=str(output.parent),
             )
     except PapermillExecutionError as error:
@@ -172,6 +178,31 @@ def execute(
         raise NotebookError(f"{path.name}: cannot be run: {reason}") from error
     _tidy(output)
     return time.monotonic() - start
+
+
+class _SparingEngine(NBClientEngine):
+    """papermill's engine, which saves the copy every few seconds, not twice a cell.
+
+    Of a long notebook the copy is long too, and saving it took a tenth of the time.
+    """
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: NotebookExecutionManager, kernel_name: str, **options: object
+    ) -> None:
+        save, saved = nb_man.save, time.monotonic()
+
+        def save_at_times() -> None:
+            nonlocal saved
+            if time.monotonic() >= saved + SAVED_EVERY:
+                save()
+                saved = time.monotonic()
+
+        nb_man.save = save_at_times
+        try:
+            super().execute_managed_notebook(nb_man, kernel_name, **options)
+        finally:
+            nb_man.save = save  # papermill calls it once more, however this ended
 
 
 def _kernel_manager(folder: str, variables: Mapping[str, str | None]) -> type[AsyncKernelManager]:

@@ -15,7 +15,6 @@ from nbconvert import HTMLExporter
 from PIL import Image
 
 from nbkit import notebooks, paths
-from nbkit.figures.style import UNTITLED
 from nbkit.notebooks import NotebookError
 from nbkit.provenance import cores
 from nbkit.runs import check_writable
@@ -202,7 +201,7 @@ def _entry(folder: Path, name: str) -> str:
     drawn = (folder / f"{name}.png").exists()
     if drawn:
         with Image.open(folder / f"{name}.png") as picture:
-            alt = html.escape(picture.info.get("Title", UNTITLED))
+            alt = html.escape(picture.info.get("Title", name))
         entry += f'<img src="figures/{name}.png" alt="{alt}">'
     if "csv" in kinds:
         table = pd.read_csv(folder / f"{name}.csv", dtype=str).fillna("")

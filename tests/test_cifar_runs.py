@@ -27,6 +27,12 @@ def cache(sandbox):
     return fake_cifar.write_cache(sandbox / "data", train=200)
 
 
+@pytest.fixture(autouse=True)
+def thin(monkeypatch):
+    """Few channels, so that a run takes a second, and not half a minute where bf16 is emulated."""
+    monkeypatch.setattr(models.VGG8, "channels", (3, 4, 4, 8, 8, 8, 8))
+
+
 def weights(trained):
     return torch.cat([p.detach().flatten() for p in trained.model.parameters()])
 

@@ -723,6 +723,18 @@ def test_the_executed_copy_of_a_failure_is_kept_for_reading(failed, source, reas
     assert notebook.metadata.kernelspec.name == "python3"
 
 
+@pytest.mark.parametrize(("seconds", "saved"), [(0, True), (60, False)])
+def test_the_copy_is_saved_while_the_notebook_runs_but_not_at_each_cell(
+    seconds, saved, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(notebooks, "SAVED_EVERY", seconds)
+    path = tiny(tmp_path / "tiny.ipynb", "'be' 'fore'", "'be' + 'fore' in open('out.ipynb').read()")
+    notebooks.execute(path, tmp_path / "out.ipynb")
+    first, second = code(nbformat.read(tmp_path / "out.ipynb", 4))[1:]
+    assert first.outputs[0].data["text/plain"] == "'before'"
+    assert second.outputs[0].data["text/plain"] == str(saved)
+
+
 def test_a_kernel_that_does_not_start_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(notebooks.KERNEL, "name", "no-such-kernel")
     with pytest.raises(NotebookError, match=r"^tiny.ipynb: cannot be run: no kernel, .*$"):
@@ -971,9 +983,8 @@ def draw(height):
     if height > 5:
         raise ValueError("too high")
     return Figure(figsize=(1, height))
-
-explore.panel(draw, interactive=True, controls={"height": (1, 9, 1, 3)})
 """
+PANEL = 'explore.panel(draw, interactive=True, controls={"height": (1, 9, 1, 3)})'
 PICTURES = """
 import gc
 from ipywidgets import IntSlider
@@ -995,7 +1006,12 @@ explore.panel(
 )
 titled("height 7")
 """
-MOVE = "(slider,) = [o for o in gc.get_objects() if isinstance(o, IntSlider)]\nslider.value = {}"
+MOVE = """
+moved = globals().get("moved", set())
+(slider,) = set(o for o in gc.get_objects() if isinstance(o, IntSlider)) - moved
+moved.add(slider)
+slider.value = {}
+"""
 
 
 @pytest.fixture
@@ -1069,12 +1085,13 @@ def test_a_control_that_is_neither_slider_nor_choice_is_refused(shown, control):
 
 @pytest.mark.xdist_group("faults")
 def test_in_a_kernel_a_slider_redraws_the_picture_of_its_cell(tmp_path):
+    moves = (3, 2, 8)  # 3 is where it stands
+    cells = [cell for move in moves for cell in (PANEL, MOVE.format(move))]
+    path, copy = tiny(tmp_path / "tiny.ipynb", LIVE, *cells), tmp_path / "out.ipynb"
+    notebooks.execute(path, copy, {}, environment={"NBKIT_INTERACTIVE": None})
+    panels = [cell for cell in code(nbformat.read(copy, 4)) if cell["source"] == PANEL]
     heights = {}
-    for moved in (3, 2, 8):  # 3 is where it stands
-        copy = tmp_path / f"{moved}.ipynb"
-        path = tiny(tmp_path / "tiny.ipynb", LIVE, MOVE.format(moved))
-        notebooks.execute(path, copy, {}, environment={"NBKIT_INTERACTIVE": None})
-        panel = code(nbformat.read(copy, nbformat.NO_CONVERT))[-2]
+    for moved, panel in zip(moves, panels, strict=True):
         shown = panel["outputs"][0]["data"]
         if "image/png" in shown:
             with Image.open(io.BytesIO(base64.b64decode(shown["image/png"]))) as picture:

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from IPython import get_ipython
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -123,10 +124,10 @@ def use_style() -> None:
 
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG bytes of 256 colours, so that a notebook of many stays small."""
-    whole, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(whole, format="png", dpi=100)
-    with Image.open(whole) as picture:
-        colors = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    canvas, small = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    colors = picture.quantize(256, dither=Image.Dither.NONE)
     colors.save(small, format="png", optimize=True)
     return small.getvalue()
 
