@@ -93,8 +93,14 @@ def study(
     wanted = {"preset": preset, "device": device, "engine": engine, "interactive": False}
     # notebooks that compute use the cores themselves; those that only read share them
     workers = 1 if fresh else min(len(todo), cores())
-    jobs = [(path, folder / path.name, wanted, environment) for path in todo]
-    for number, (path, done) in enumerate(zip(todo, _done(jobs, workers), strict=True), 1):
+    if workers > 1:  # side by side, threads of PyTorch would wait for those of the other notebook
+        environment["OMP_NUM_THREADS"] = str(cores() // workers)
+    solutions = sorted((notebooks.FOLDER / "solutions").glob("*.ipynb"))
+    jobs = [(_page, path, folder / path.name, wanted, environment) for path in todo]
+    # the exercises link to the solutions; as committed
+    jobs += [(_solution, path, folder / "solutions" / path.name) for path in solutions]
+    results = _done(jobs, workers)
+    for number, (path, done) in enumerate(zip(todo, results, strict=False), 1):
         if isinstance(done, str):
             failures.append(done)
             show(f"[{number}/{len(todo)}] {path.stem:24} FAILED: {done}")
@@ -102,9 +108,7 @@ def study(
         pages.append(done)
         left = (time.monotonic() - start) / number * (len(todo) - number)
         show(f"[{number}/{len(todo)}] {path.stem:24} {done[1]:5.0f} s, about {left:.0f} s left")
-    for path in sorted((notebooks.FOLDER / "solutions").glob("*.ipynb")):
-        copy = folder / "solutions" / path.name  # the exercises link to it; as committed
-        failed = _solution(path, copy)
+    for path, failed in zip(solutions, results, strict=True):
         if failed:
             failures.append(failed)
             todo.append(path)
@@ -115,10 +119,13 @@ def study(
     return index
 
 
-def _done(jobs: list[tuple], workers: int) -> Iterator[tuple[Path, float] | str]:
-    """Yield what ``_page`` makes of each job; a job whose process died has one try on its own."""
+def _done(jobs: list[tuple], workers: int) -> Iterator[tuple[Path, float] | str | None]:
+    """Yield what each job returns, a function and what it is given, the notebook first.
+
+    A job whose process died has one try on its own.
+    """
     with pool_of(workers) as pool:
-        futures = [pool.submit(_page, *job) for job in jobs]
+        futures = [pool.submit(*job) for job in jobs]
         for job, future in zip(jobs, futures, strict=True):
             try:
                 yield future.result()
@@ -126,7 +133,7 @@ def _done(jobs: list[tuple], workers: int) -> Iterator[tuple[Path, float] | str]
                 if len(jobs) > 1:
                     yield from _done([job], 1)
                 else:
-                    yield f"{job[0].name}: its process died, most likely killed for lack of memory"
+                    yield f"{job[1].name}: its process died, most likely killed for lack of memory"
 
 
 def _page(

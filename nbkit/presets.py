@@ -1,5 +1,7 @@
 """The sizes of the study by preset: ``presets.toml``, read and checked."""
 
+import copy
+import functools
 import tomllib
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def sizes(preset: str, section: str) -> dict:
     shipped = {name: presets[name][section] for name in SHIPPED if section in presets.get(name, {})}
     shipped.pop(preset, None)  # it is no measure of itself
     _check(f"{FILE.name}, [{preset}.{section}]", chosen[section], [*shipped.values()])
-    return chosen[section]
+    return copy.deepcopy(chosen[section])
 
 
 def photographs(preset: str, section: str) -> dict:
@@ -64,9 +66,14 @@ def check_study(preset: str) -> None:
 def _read() -> dict[str, dict[str, dict]]:
     """Return the sections by preset; what stands outside of a section is left out."""
     try:
-        whole = tomllib.loads(FILE.read_text(encoding="utf-8"))
+        return _parsed(FILE.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{FILE.name}: {error}") from error
+
+
+@functools.cache  # every run of a grid asks, and the same text takes milliseconds each time
+def _parsed(text: str) -> dict[str, dict[str, dict]]:
+    whole = tomllib.loads(text)
     return {
         preset: {name: table for name, table in sections.items() if isinstance(table, dict)}
         for preset, sections in whole.items()

@@ -1,5 +1,6 @@
 """What every test shares: one thread, a generator from one seed, and folders to write to."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,7 @@ EVERYWHERE = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, needs_card])]
 def one_thread():
     """Keep torch to one thread: the tests are small, and pytest-xdist runs several at once."""
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the kernels and commands that tests start
 
 
 @pytest.fixture
