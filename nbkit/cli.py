@@ -131,7 +131,7 @@ def _study(args: argparse.Namespace) -> int:
 
     check_study(args.preset)
     check(args.engine, args.device)
-    if args.device == "cuda":  # told if it is not there; without asking, PyTorch is not loaded
+    if args.device == "cuda":  # told now if it is not there; for the others PyTorch is not loaded
         pick_device(args.device)
     index = pages.study(
         args.preset,
