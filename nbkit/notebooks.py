@@ -190,13 +190,11 @@ class _SparingEngine(NBClientEngine):
     def execute_managed_notebook(
         cls, nb_man: NotebookExecutionManager, kernel_name: str, **options: object
     ) -> None:
-        save, saved = nb_man.save, time.monotonic()
+        save = nb_man.save
 
         def save_at_times() -> None:
-            nonlocal saved
-            if time.monotonic() >= saved + SAVED_EVERY:
+            if (nb_man.now() - nb_man.last_save_time).total_seconds() >= SAVED_EVERY:
                 save()
-                saved = time.monotonic()
 
         nb_man.save = save_at_times
         try:

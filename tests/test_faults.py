@@ -574,6 +574,16 @@ def test_a_fresh_study_starts_from_an_empty_store(project, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(("fresh", "threads"), [(False, "2"), (True, None)])
+def test_notebooks_side_by_side_share_the_cores(fresh, threads, project, monkeypatch):
+    monkeypatch.setattr(pages, "cores", lambda: 4)
+    for name in ("00_first", "01_second"):
+        tiny(notebooks.FOLDER / f"{name}.ipynb")
+    study(monkeypatch, fresh=fresh)
+    given = [environment.get("OMP_NUM_THREADS") for _, environment in notebooks.execute.given]
+    assert given == [threads] * 2
+
+
 def test_a_study_that_cannot_write_names_the_variable(project, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("NBKIT_RUNS", str(tmp_path / "file"))

@@ -270,8 +270,10 @@ def run(
     draft = root / f"{name}.ipynb"
     draft.parent.mkdir(exist_ok=True)
     cells = built(name).cells
-    last = next((i for i, cell in enumerate(cells) if until and until in cell.source), len(cells))
-    nbformat.write(nbformat.from_dict({**built(name), "cells": cells[: last + 1]}), draft)
+    if until is not None:
+        (last,) = [i for i, cell in enumerate(cells) if until in cell.source]
+        cells = cells[: last + 1]
+    nbformat.write(nbformat.from_dict({**built(name), "cells": cells}), draft)
     if trains_something(Path(name).name):
         given = {"engine": "inline", **given}
     copy = root / "out" / draft.name
@@ -382,7 +384,7 @@ def test_the_tables_compute_what_is_missing_and_that_alone(
     fake_cifar.write_results(store, set(grid.values()) - lacking)
     before = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
     given = {"photographs": "smoke", "compute": True}
-    run("04_pu_tables", tmp_path, given, folders(tmp_path), until="sweep.compute(")
+    run("04_pu_tables", tmp_path, given, folders(tmp_path), until="sweep.compute(cifar.grid(")
     after = {path: path.read_bytes() for path in (tmp_path / "results").rglob("*.json")}
     assert {path: after[path] for path in before} == before
     assert set(after) - set(before) == {store.path(run) for run in lacking}
